@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The arbiter decides who may run the guest when the two hosts cannot talk (I5, I6). Never asked on the epoch
+ * path. URIs: "file:DIR" (a directory that both hosts reach), "manual" (an operator).
+ *
+ * One key per (session, generation). open() by the primary makes it; exactly one claim() on it ever succeeds,
+ * and the winner may ask again (same holder: WON again, so a lost answer can be asked for anew). A claim on a
+ * key that doesn't exist is UNKNOWN: an arbiter that lost its memory must not let anybody win.
+ */
+#ifndef REMUS_ARBITER_H
+#define REMUS_ARBITER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "remus/error.h"
+#include "remus/wire.h"
+
+enum remus_holder { REMUS_HOLDER_PRIMARY = 1, REMUS_HOLDER_BACKUP = 2 };
+enum remus_claim { REMUS_CLAIM_UNKNOWN = 0, REMUS_CLAIM_WON = 1, REMUS_CLAIM_LOST = 2 };
+
+struct remus_key {
+	uint8_t session[REMUS_SESSION_SIZE];
+	uint64_t generation;
+};
+
+struct remus_arbiter {
+	const struct remus_arbiter_ops *ops;
+};
+
+/* Calls may block as long as the arbiter's medium does (a hung NFS): the shells call them from a worker thread
+ * and treat a missed deadline as UNKNOWN. Not thread safe: one call at a time. */
+struct remus_arbiter_ops {
+	const char *scheme; /* "file" */
+	/* Make the key. -EEXIST when it is there already (the generation was used). Proves at protect time that
+	 * the arbiter can be written. */
+	int (*open)(struct remus_arbiter *, const struct remus_key *, struct remus_error *err);
+	/* Is the key there and unclaimed? The backup asks at protect time: proves that both sides reach the same
+	 * arbiter. 0 = yes, else a negative code and a message. */
+	int (*check)(struct remus_arbiter *, const struct remus_key *, struct remus_error *err);
+	/* UNKNOWN always comes with a message in @err; WON and LOST never do. */
+	enum remus_claim (*claim)(struct remus_arbiter *, const struct remus_key *, enum remus_holder,
+				  struct remus_error *err);
+	/* The session ended in agreement (END_ACK): remove the key, so that every later claim is UNKNOWN. A claimed
+	 * key stays as a record. */
+	int (*retire)(struct remus_arbiter *, const struct remus_key *, struct remus_error *err);
+	void (*close)(struct remus_arbiter *);
+};
+
+/* Parse @uri and make the arbiter. Errors name the URI and list the schemes. Doesn't touch the medium. */
+int remus_arbiter_create(const char *uri, struct remus_arbiter **out, struct remus_error *err);
+
+/* "0123...ef.7": the key as text, for file names and logs. */
+#define REMUS_KEY_TEXT (2 * REMUS_SESSION_SIZE + 1 + 20 + 1)
+void remus_key_text(const struct remus_key *key, char out[REMUS_KEY_TEXT]);
+const char *remus_claim_name(enum remus_claim claim); /* "won", "lost", "unknown" */
+
+#endif

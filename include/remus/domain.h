@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a hypervisor must offer to be protected (domain_ops, on the primary) and to stand by (standby_ops, on
+ * the backup). Backends: domain/qemu, domain/fake; domain/xen where its libraries are. The engine knows
+ * nothing else of a hypervisor.
+ *
+ * All calls of one object come from one thread. Every call has a deadline inside (stated per backend, at most
+ * a few seconds): none blocks for ever on a hung hypervisor. After any failure the guest runs or can be made
+ * to run by resume() (I8).
+ */
+#ifndef REMUS_DOMAIN_H
+#define REMUS_DOMAIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "remus/error.h"
+#include "remus/track.h"
+
+#define REMUS_NICS_MAX 8
+#define REMUS_TEXT_MAX 256
+
+/* A guest network interface and where its egress can be taken from. */
+struct remus_nic {
+	uint8_t mac[6];
+	enum { REMUS_NIC_DGRAM, REMUS_NIC_TAP, REMUS_NIC_VIF } kind;
+	char guest_path[108]; /* DGRAM: the socket the hypervisor binds (we send there) */
+	char host_path[108];  /* DGRAM: the socket the hypervisor sends to (we bind it) */
+	char interface[32];   /* TAP, VIF: the host's interface */
+};
+
+/* How a pause was spent, microseconds. Backends fill what they know; the engine adds the rest. */
+struct remus_pause_parts {
+	uint64_t stop, save, scan, copy, resume;
+};
+
+enum remus_domain_event {
+	REMUS_DOMAIN_NONE = 0,
+	REMUS_DOMAIN_SHUTDOWN, /* the guest ended by its own will or the operator's (ACPI, poweroff, reboot with
+				  -no-reboot, quit): must not be resurrected */
+	REMUS_DOMAIN_LOST,     /* its hypervisor died or cannot be reached: the backup should take over */
+};
+
+struct remus_domain_config {
+	enum remus_track_method tracking;
+	const char *run_dir; /* private directory of this session, exists; for sockets and the like */
+};
+
+struct remus_domain {
+	const struct remus_domain_ops *ops;
+};
+
+struct remus_domain_ops {
+	const char *backend; /* "qemu" */
+
+	/*
+	 * Attach to a running domain. @locator is what follows the colon of "qemu:LOCATOR". Refuses, with the
+	 * reason and before anything is changed, whatever could not be failed over. The guest is not paused.
+	 */
+	int (*open)(const char *locator, const struct remus_domain_config *config, struct remus_domain **out,
+		    struct remus_error *err);
+	/* A name for people, e.g. QEMU's -name or the socket's file name (owned by the domain). */
+	const char *(*name)(struct remus_domain *);
+	uint64_t (*pages)(struct remus_domain *); /* guest memory, 4 KiB pages; constant */
+	/* JSON (malloc'ed) that lets the other side build an equal domain and check that it is equal. */
+	int (*describe)(struct remus_domain *, char **json, struct remus_error *err);
+	/* Up to @max interfaces; returns how many. */
+	int (*nics)(struct remus_domain *, struct remus_nic *out, int max, struct remus_error *err);
+
+	/* Dirty tracking: start marks all clean; fetch as remus_track_fetch(); stop is idempotent. */
+	int (*track_start)(struct remus_domain *, struct remus_error *err);
+	const char *(*track_name)(struct remus_domain *);
+	const char *(*track_note)(struct remus_domain *);
+	int (*track_fetch)(struct remus_domain *, uint64_t *dirty, uint64_t *count, struct remus_error *err);
+	void (*track_stop)(struct remus_domain *);
+
+	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
+	int (*pause)(struct remus_domain *, struct remus_error *err);
+	/* Let the guest run. Idempotent: also right for a domain that already runs. */
+	int (*resume)(struct remus_domain *, struct remus_error *err);
+	/* Device and vCPU state of the paused domain: *out is owned by the domain, valid until the next call. */
+	int (*save_state)(struct remus_domain *, const uint8_t **out, size_t *bytes, struct remus_error *err);
+	/* Copy @count pages to dst + i*4096. Right for a paused domain; of a running one a page may be torn (it is
+	 * then dirty and will be fetched). */
+	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
+		    struct remus_error *err);
+
+	/* poll(2) this; then call next_event. -1 = the backend has none. */
+	int (*event_fd)(struct remus_domain *);
+	/* What happened since the last call; never blocks. */
+	enum remus_domain_event (*next_event)(struct remus_domain *, char why[REMUS_TEXT_MAX]);
+
+	/* Kill the domain for good (a lost claim, a completed hand-over). Idempotent. */
+	int (*destroy)(struct remus_domain *, struct remus_error *err);
+	/* Stop tracking, leave the guest as it is (running or paused), free. */
+	void (*close)(struct remus_domain *);
+};
+
+struct remus_standby_config {
+	const char *run_dir; /* private directory of this standby, exists */
+	const char *name;    /* the domain's name, for messages and the hypervisor */
+};
+
+struct remus_standby {
+	const struct remus_standby_ops *ops;
+};
+
+struct remus_standby_ops {
+	const char *backend;
+	/*
+	 * Build a domain that waits for its memory and state. Everything that can be checked now is: versions,
+	 * files, options (refused by name), memory. Never runs a guest instruction before activate().
+	 */
+	int (*create)(const char *description, const struct remus_standby_config *config,
+		      struct remus_standby **out, struct remus_error *err);
+	uint64_t (*pages)(struct remus_standby *);
+	/* The standby's image of a page: 4096 readable and writable bytes. Zero for a page never written. */
+	uint8_t *(*page)(struct remus_standby *, uint64_t pfn);
+	/* The image is now exactly @epoch with this device state (copied). */
+	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
+		      struct remus_error *err);
+	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
+	int (*activate)(struct remus_standby *, struct remus_error *err);
+	int (*nics)(struct remus_standby *, struct remus_nic *out, int max, struct remus_error *err);
+	/* The locator by which the activated domain can be protected in its turn: "qemu:/run/...". */
+	const char *(*locator)(struct remus_standby *);
+	pid_t (*pid)(
+		struct remus_standby *); /* of the hypervisor process, 0 = none: for the supervisor's sweep */
+	int (*event_fd)(struct remus_standby *);
+	enum remus_domain_event (*next_event)(struct remus_standby *, char why[REMUS_TEXT_MAX]);
+	/* Kill and remove. For an activated standby too. Idempotent. */
+	void (*destroy)(struct remus_standby *);
+	/* Let go of an *activated* domain without touching it (destroys it if not activated). Frees. */
+	void (*close)(struct remus_standby *);
+};
+
+/* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
+const struct remus_domain_ops *remus_domain_backend(const char *name);
+const struct remus_standby_ops *remus_standby_backend(const char *name);
+
+extern const struct remus_domain_ops remus_qemu_domain_ops;
+extern const struct remus_standby_ops remus_qemu_standby_ops;
+extern const struct remus_domain_ops remus_fake_domain_ops;
+extern const struct remus_standby_ops remus_fake_standby_ops;
+
+#endif
