@@ -531,6 +531,7 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 		memset(out, 0, sizeof *out);
 		out->guest_here = !p->machine.guest_gone;
 		out->armed = p->machine.armed;
+		out->code = p->machine.code;
 		snprintf(out->word, sizeof out->word, "%s", remus_primary_word(&p->machine));
 		snprintf(out->reason, sizeof out->reason, "%s", p->end_text);
 	}

@@ -115,6 +115,7 @@ struct remus_protect_config {
 struct remus_outcome {
 	bool guest_here; /* the guest runs on this host (or may): go on relaying its network */
 	bool armed;
+	int code;      /* negative errno of what ended it, 0 = an end in order */
 	char word[32]; /* last state */
 	char reason[REMUS_REASON_MAX];
 };

@@ -184,6 +184,7 @@ struct remus_primary {
 	bool claiming; /* an answer is outstanding */
 	bool told_unknown;
 	unsigned failures;	/* captures or resumes in a row */
+	int code;		/* negative errno of what ended the session, 0 = an end in order */
 	uint64_t features;	/* chosen in WELCOME */
 	uint64_t staging_bytes; /* the backup's cap per epoch */
 };

@@ -133,6 +133,8 @@ static void link_is_lost(struct remus_primary *m, const char *why, struct remus_
 {
 	char reason[REMUS_REASON_MAX];
 
+	if (!m->code)
+		m->code = -EPIPE;
 	if (!m->armed) {
 		close_link(m, out);
 		give_up(m, why, out);
@@ -163,6 +165,7 @@ static void link_is_lost(struct remus_primary *m, const char *why, struct remus_
 
 static void protocol_error(struct remus_primary *m, struct remus_actions *out, const char *what)
 {
+	m->code = -EPROTO;
 	if (m->linked)
 		remus_do_refuse(out, -EPROTO, "%s", what);
 	link_is_lost(m, what, out);
@@ -229,6 +232,8 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 		m->handover_wanted = false;
 		remus_do_text(out, REMUS_DO_REPORT, "hand-over failed: %s", remus_text(ev));
 	}
+	if (m->failures >= CAPTURE_ATTEMPTS)
+		m->code = ev->code;
 	if (m->failures >= CAPTURE_ATTEMPTS && m->armed)
 		send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
 	else if (m->failures >= CAPTURE_ATTEMPTS)
@@ -288,6 +293,7 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 			       remus_text(ev));
 		remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
 	} else if (!m->armed) {
+		m->code = ev->code;
 		give_up(m, remus_text(ev), out);
 	} else {
 		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "%s: %s", remus_action_name(ev->action),
@@ -432,6 +438,7 @@ static void on_refuse(struct remus_primary *m, const struct remus_event *ev, str
 	if (remus_refuse_decode(ev->payload, ev->header->length, &code, text, NULL) < 0)
 		snprintf(text, sizeof text, "(unreadable reason)");
 	snprintf(reason, sizeof reason, "the backup refuses: %.480s", text);
+	m->code = code && code < 4096 ? -(int)code : -EPROTO;
 	if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed) {
 		/* It was told to activate and couldn't: it holds the claim and has dropped its copy. */
 		go_on_alone(m, out, reason);
@@ -500,6 +507,8 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 {
 	switch (ev->timer) {
 	case REMUS_TIMER_SETUP:
+		if (m->state == REMUS_P_HELLO)
+			m->code = -ETIMEDOUT;
 		if (m->state == REMUS_P_HELLO)
 			link_is_lost(m, "the backup did not answer the hello in time", out);
 		return;
@@ -614,6 +623,7 @@ static void on_unprotect(struct remus_primary *m, const struct remus_event *ev, 
 			       "known not "
 			       "to run it, use `unprotect --force`");
 	} else if (!m->armed && !over(m)) {
+		m->code = -ECANCELED;
 		give_up(m, "the operator ended protection before it was complete", out);
 	}
 }
