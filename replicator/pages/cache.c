@@ -18,9 +18,10 @@
  * next use and hit never; with the guard the pages that are in stay in and hit each time. The guard is also
  * what makes it safe to hand out pointers: nothing touched in the current epoch can be evicted under a worker.
  * The hand gives up after 32 entries and the page goes without a base: a miss has a bounded cost.
- * Epoch 0 (the first full copy) never evicts: it touches every page once, so evicting could only thrash.
+ * Epoch 0 (the first full copy) never evicts: it touches every page once, so evicting could only thrash. The
+ * guard alone would see to it, at the price of a vain walk per page.
  *
- * Aborting is a walk over the entries, 16 bytes each: about 1 ms for a cache of 4 GiB. It drops later epochs
+ * Aborting is a walk over the entries, 16 bytes each: a few ms for a cache of 4 GiB. It drops later epochs
  * as well: an entry remembers only its last epoch, and epochs commit in order (I4), so giving one up gives up
  * what came after.
  */
@@ -111,9 +112,8 @@ int remus_cache_create(uint64_t guest_pages, uint64_t cap, struct remus_cache **
 		free(cache);
 		return rc;
 	}
-	/* Advice: guest memory does not belong in a core dump; scattered bases want few TLB entries. */
+	/* Guest memory does not belong in a core dump. */
 	madvise(cache->slab, cache->mapped, MADV_DONTDUMP);
-	madvise(cache->slab, slots * REMUS_PAGE_SIZE, MADV_HUGEPAGE);
 	cache->entry = (struct entry *)(cache->slab + slots * REMUS_PAGE_SIZE);
 	cache->index = (uint32_t *)((uint8_t *)cache->entry + round_up(slots * sizeof(struct entry)));
 	*out = cache;
