@@ -132,7 +132,8 @@ static int transmit_locked(struct remus_link *link, struct remus_frame_header *h
 
 	pthread_mutex_unlock(&link->lock);
 	remus_frame_pack(head, h, parts, count);
-	memcpy(iov + 1, parts, count * sizeof *parts);
+	if (count)
+		memcpy(iov + 1, parts, count * sizeof *parts);
 	int rc = write_all(link, iov, (int)count + 1, heart);
 	pthread_mutex_lock(&link->lock);
 	if (!rc) {
