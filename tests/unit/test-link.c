@@ -279,6 +279,32 @@ static void close_lets_everything_out(void)
 	close(listener);
 }
 
+/* The transport alone: bytes that nobody read must not turn the end into a reset. */
+static void close_ends_in_order(void)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	int listener = remus_link_listen("127.0.0.1", "0", &err);
+	struct sockaddr_storage address;
+	socklen_t n = sizeof address;
+	struct remus_transport *t = NULL;
+	struct iovec part = {(void *)"last", 4};
+	char got[8];
+
+	CU_ASSERT_FATAL(listener >= 0);
+	CU_ASSERT_EQUAL_FATAL(getsockname(listener, (struct sockaddr *)&address, &n), 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CU_ASSERT_EQUAL_FATAL(connect(fd, (struct sockaddr *)&address, n), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(accept(listener, NULL, NULL), &t, &err), 0);
+	CU_ASSERT_EQUAL(send(fd, "unread bytes", 12, 0), 12);
+	shutdown(fd, SHUT_WR);
+	CU_ASSERT_EQUAL(t->ops->writev(t, &part, 1, &err), 4);
+	t->ops->close(t);
+	CU_ASSERT_EQUAL(recv(fd, got, sizeof got, 0), 4);
+	CU_ASSERT_EQUAL(recv(fd, got, sizeof got, 0), 0);
+	close(fd);
+	close(listener);
+}
+
 static const struct unit_case cases[] = {
 	{"frames both ways", frames_both_ways},
 	{"what is too large is not sent", what_is_too_large_is_not_sent},
@@ -288,5 +314,6 @@ static const struct unit_case cases[] = {
 	{"binding races with heartbeats", binding_races_with_heartbeats},
 	{"optional unknown frames are skipped", optional_unknown_frames_are_skipped},
 	{"close lets everything out", close_lets_everything_out},
+	{"close ends in order", close_ends_in_order},
 };
 UNIT_MAIN("link", cases)
