@@ -67,7 +67,7 @@ static void default_run_dir(char out[PATH_MAX])
 /* -1 = go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 1, LISTEN, NO_LISTEN, CONTROL, GROUP, ARBITER, TRACE, LEVEL, VERSION, HELP };
+	enum { RUN_DIR = 1, LISTEN, NO_LISTEN, CONTROL, GROUP, ARBITER, TRACE, LEVEL, SHOW_VERSION, SHOW_HELP };
 	static const struct option longs[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"listen", required_argument, NULL, LISTEN},
@@ -121,10 +121,10 @@ static int parse_options(int argc, char **argv, struct options *o)
 						  optarg);
 			remus_log_level(level);
 			break;
-		case VERSION:
+		case SHOW_VERSION:
 			puts("remusd " PACKAGE_VERSION);
 			return 0;
-		case HELP:
+		case SHOW_HELP:
 			fputs(usage, stdout);
 			return 0;
 		default:
