@@ -8,8 +8,8 @@
  *
  * Why the second trap stop: a thread that was interrupted in ppoll, nanosleep or read stands at the first one
  * with rax = -ERESTART... and orig_rax = the call. The kernel turns that into a restart (or, when a signal is
- * to be handled, into EINTR) when it leaves *that kind of stop*. From a system call's exit stop it would not:
- * the raw code would reach the program. So the registers are put back in a stop where the kernel still looks.
+ * to be handled, into EINTR) when it leaves *that kind of stop*. From a system call's exit stop it need not: the
+ * raw code could reach the program. So the registers are put back in a stop where the kernel surely looks.
  * Calls that the kernel never restarts (epoll_wait, see signal(7)) return EINTR, as they do after SIGCONT.
  *
  * Signals: everything but SIGKILL and SIGSTOP is blocked meanwhile and stays pending; a SIGSTOP that comes is
