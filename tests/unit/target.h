@@ -45,6 +45,7 @@ enum verb {
 	DO_READ_PIPE,	  /* one byte of the pipe */
 	DO_COUNT_SIGNALS, /* ppoll until a SIGRTMIN were handled */
 	DO_SPIN,	  /* compute, without system calls, until the flag in memory is set */
+	DO_MASK,	  /* b = the signal mask */
 	DO_UFFD,	  /* make a userfaultfd; a = 1: with handshake */
 	DO_START_WRITERS,
 	DO_STOP_WRITERS,
@@ -135,6 +136,10 @@ static inline void target_do(const struct target *t, int pipe_read, const struct
 		while (!atomic_load(t->flag))
 			a->b = a->b * 6364136223846793005u + 1;
 		a->b |= 1;
+		break;
+	case DO_MASK:
+		sigprocmask(SIG_BLOCK, NULL, &none);
+		memcpy(&a->b, &none, sizeof a->b);
 		break;
 	case DO_UFFD:
 		fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | 1 /* UFFD_USER_MODE_ONLY */);

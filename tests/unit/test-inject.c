@@ -36,7 +36,10 @@ static bool can_inject(const struct target *t)
 static void sleeping(int verb, long number)
 {
 	struct target t = target_start();
+	uint64_t mask = target_call(&t, DO_MASK, 0).b;
+	CU_ASSERT_NOT_EQUAL(mask, 0);
 	if (can_inject(&t)) {
+		CU_ASSERT_EQUAL(target_call(&t, DO_MASK, 0).b, mask);
 		target_send(&t, verb, 300);
 		CU_ASSERT(target_sleeps_in(&t, number));
 		for (int i = 0; i < ROUNDS; i++)
@@ -45,6 +48,7 @@ static void sleeping(int verb, long number)
 		CU_ASSERT_EQUAL(a.result, 0);
 		CU_ASSERT_EQUAL(a.error, 0);
 		CU_ASSERT(a.b >= 299); /* didn't wake early */
+		CU_ASSERT_EQUAL(target_call(&t, DO_MASK, 0).b, mask);
 	}
 	target_end(&t);
 }
@@ -111,8 +115,9 @@ static void *send_signals(void *argument)
 {
 	const struct storm *storm = argument;
 	for (int i = 0; i < storm->count; i++) {
-		sigqueue(storm->pid, SIGRTMIN, (union sigval){.sival_int = i});
-		nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+		while (sigqueue(storm->pid, SIGRTMIN, (union sigval){.sival_int = i})) /* queue full */
+			nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+		nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
 	}
 	return NULL;
 }
@@ -121,12 +126,12 @@ static void signals_meanwhile(void)
 {
 	struct target t = target_start();
 	if (can_inject(&t)) {
-		struct storm storm = {t.pid, 300};
+		struct storm storm = {t.pid, 2000};
 		pthread_t thread;
 		target_send(&t, DO_COUNT_SIGNALS, (uint64_t)storm.count);
 		CU_ASSERT(target_sleeps_in(&t, SYS_ppoll));
 		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, send_signals, &storm), 0);
-		for (int i = 0; i < 50; i++)
+		for (int i = 0; i < 200; i++)
 			CU_ASSERT(can_inject(&t));
 		pthread_join(thread, NULL);
 		CU_ASSERT_EQUAL(target_receive(&t).result, storm.count);
