@@ -216,6 +216,25 @@ static void paths(void)
 	rmdir(dir);
 }
 
+static void verb_to_front(void)
+{
+	char *fine[] = {"remusctl", "--control", "/c", "--timeout=5", "status", "vm1", NULL};
+	static const char *const want[] = {"remusctl", "status", "--control", "/c", "--timeout=5", "vm1"};
+	char *early[] = {"remusctl", "--json", "status", NULL};
+	char *none[] = {"remusctl", "--control", "/c", NULL};
+	char *cut[] = {"remusctl", "--control", NULL};
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	CU_ASSERT_EQUAL(ctl_verb_to_front(6, fine, &err), 0);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(want); i++)
+		CU_ASSERT_STRING_EQUAL(fine[i], want[i]);
+	CU_ASSERT_EQUAL(ctl_verb_to_front(3, early, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "--json");
+	CU_ASSERT_EQUAL(ctl_verb_to_front(3, none, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "no verb");
+	CU_ASSERT_EQUAL(ctl_verb_to_front(2, cut, &err), -EINVAL);
+}
+
 static void help_wins(void)
 {
 	struct ctl_call call;
@@ -270,7 +289,8 @@ static void exits(void)
 }
 
 static const struct unit_case cases[] = {
-	{"requests", requests},	  {"refusals", refusals}, {"too many NICs", too_many_nics}, {"paths", paths},
-	{"help wins", help_wins}, {"tables", tables},	  {"exit statuses", exits},
+	{"requests", requests}, {"refusals", refusals},		  {"too many NICs", too_many_nics},
+	{"paths", paths},	{"verb to front", verb_to_front}, {"help wins", help_wins},
+	{"tables", tables},	{"exit statuses", exits},
 };
 UNIT_MAIN("ctl-args", cases)

@@ -206,8 +206,9 @@ static void domain_block(void)
 		"protected; this host is the primary",
 		"9 committed, 10 sent, 2 aborted; one every 25 ms",
 		"12 ms",
-		"p50 900 us, p99 1.50 ms, max 2 ms (stop 300 us, save 400 us, scan 60 us, copy 100 us, "
-		"resume 101 us)",
+		"p50 900 us, p99 1.50 ms, max 2 ms; on average stop 300 us, save 400 us, scan 60 us, copy "
+		"100 us, "
+		"resume 101 us",
 		"p50 1.50 ms, p99 3 ms, max 4 ms",
 		"150 pages in the last epoch (600 KiB), 143.5 on average",
 		"1 KiB for 30 KiB of pages, ratio 30.0",

@@ -27,6 +27,28 @@ static const struct ctl_option *find(const struct ctl_verb *verb, const char *na
 	return NULL;
 }
 
+int ctl_verb_to_front(int argc, char *argv[], struct remus_error *err)
+{
+	int i = 1;
+
+	while (i < argc && argv[i][0] == '-') {
+		const char *name = argv[i] + (argv[i][1] == '-' ? 2 : 1);
+		const struct ctl_option *o = ctl_common_options;
+		size_t length = strcspn(name, "=");
+		while (o->name && (strncmp(o->name, name, length) || o->name[length]))
+			o++;
+		if (!o->name)
+			return remus_fail(err, -EINVAL, "%s may only come after a verb", argv[i]);
+		i += strchr(name, '=') ? 1 : 2;
+	}
+	if (i >= argc)
+		return remus_fail(err, -EINVAL, "no verb is given");
+	char *verb = argv[i];
+	memmove(argv + 2, argv + 1, (size_t)(i - 1) * sizeof *argv);
+	argv[1] = verb;
+	return 0;
+}
+
 static bool has_word(const char *words, const char *word)
 {
 	size_t n = strlen(word);

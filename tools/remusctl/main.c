@@ -10,15 +10,6 @@
 #include "exit.h"
 #include "verb.h"
 
-static int unknown_verb(const char *name)
-{
-	struct remus_error err;
-
-	remus_fail(&err, -EINVAL, "there is no verb \"%.100s\"", name);
-	ctl_complain(err.message, "`remusctl help` lists them; options come after the verb");
-	return CTL_USAGE;
-}
-
 static int run(const struct ctl_verb *verb, int argc, char *const argv[])
 {
 	struct remus_error err = REMUS_ERROR_INIT;
@@ -44,16 +35,26 @@ static int run(const struct ctl_verb *verb, int argc, char *const argv[])
 
 int main(int argc, char *argv[])
 {
+	struct remus_error err = REMUS_ERROR_INIT;
+
 	setlocale(LC_CTYPE, "");
 	if (argc < 2) {
 		ctl_help_all(stderr);
 		return CTL_USAGE;
 	}
-	const char *name = argv[1];
-	if (!strcmp(name, "--help") || !strcmp(name, "-h"))
-		name = "help";
-	else if (!strcmp(name, "--version"))
-		name = "version";
-	const struct ctl_verb *verb = ctl_verb_find(name);
-	return verb ? run(verb, argc - 1, argv + 1) : unknown_verb(name);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		argv[1] = (char *)"help";
+	else if (!strcmp(argv[1], "--version"))
+		argv[1] = (char *)"version";
+	const struct ctl_verb *verb = NULL;
+	if (!ctl_verb_to_front(argc, argv, &err)) {
+		verb = ctl_verb_find(argv[1]);
+		if (!verb)
+			remus_fail(&err, -EINVAL, "there is no verb \"%.100s\"", argv[1]);
+	}
+	if (!verb) {
+		ctl_complain(err.message, "`remusctl help` lists the verbs");
+		return CTL_USAGE;
+	}
+	return run(verb, argc - 1, argv + 1);
 }

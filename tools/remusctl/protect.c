@@ -3,6 +3,7 @@
  * remusctl protect: begin to protect a guest and show the first full copy until the guest is protected. What
  * the terminal shows ends with one line that says what protects the guest now, and by which means.
  */
+#include "config.h"
 #include <string.h>
 #include <unistd.h>
 #include "check.h"
@@ -11,6 +12,7 @@
 #include "verb.h"
 #include "remus/domain.h"
 #include "remus/link.h"
+#include "remus/util.h"
 
 static const struct ctl_option options[] = {
 	{"to", "to", CTL_TEXT, "HOST[:PORT]", .check = ctl_check_address,
@@ -84,11 +86,17 @@ static void on_line(void *context, const char *kind, const json_t *body)
 	if (!p->terminal && !fresh)
 		return;
 	snprintf(p->state, sizeof p->state, "%s", state ? state : "");
-	if (p->terminal)
-		fputs("\r\033[K", stderr);
-	ctl_show_progress(stderr, body);
-	if (!p->terminal)
-		fputc('\n', stderr);
+	REMUS_AUTO_FREE char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	if (!memory)
+		return;
+	ctl_show_progress(memory, body);
+	fclose(memory);
+	if (p->terminal) /* a line that wraps could not be rewritten */
+		fprintf(stderr, "\r\033[K%.*s", (int)ctl_screen_of(stderr).width - 1, text);
+	else
+		fprintf(stderr, "%s\n", text);
 	p->open = p->terminal;
 	fflush(stderr);
 }

@@ -79,7 +79,8 @@ static void times(const struct block *b)
 	struct number n[8];
 
 	if (count(b, "pause_us.max"))
-		FIELD(b, "pause", "p50 %s, p99 %s, max %s (stop %s, save %s, scan %s, copy %s, resume %s)",
+		FIELD(b, "pause",
+		      "p50 %s, p99 %s, max %s; on average stop %s, save %s, scan %s, copy %s, resume %s",
 		      us(b, &n[0], "pause_us.p50"), us(b, &n[1], "pause_us.p99"),
 		      us(b, &n[2], "pause_us.max"), us(b, &n[3], "pause_us.stop"),
 		      us(b, &n[4], "pause_us.save"), us(b, &n[5], "pause_us.scan"),

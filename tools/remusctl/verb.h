@@ -67,6 +67,12 @@ extern const struct ctl_option ctl_common_options[];
 const struct ctl_verb *ctl_verb_find(const char *name); /* NULL = there is none */
 
 /*
+ * Options that every verb has may come before it, for the sake of shell aliases: move the verb to argv[1] and
+ * them behind it. -EINVAL: another option is there, or no verb.
+ */
+int ctl_verb_to_front(int argc, char *argv[], struct remus_error *err);
+
+/*
  * Parse @argv (the verb's name first) by @verb's table. -EINVAL with a message that names the option and the
  * value. Looks at the file system only to tell a socket's path from a name, and at the working directory to
  * make a relative path absolute.
