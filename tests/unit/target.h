@@ -44,6 +44,7 @@ enum verb {
 	DO_PPOLL,	  /* a ms, nothing to wait for */
 	DO_READ_PIPE,	  /* one byte of the pipe */
 	DO_COUNT_SIGNALS, /* ppoll until a SIGRTMIN were handled */
+	DO_VFORK,	  /* wait in the kernel, deaf to all but SIGKILL, for a ms */
 	DO_SPIN,	  /* compute, without system calls, until the flag in memory is set */
 	DO_MASK,	  /* b = the signal mask */
 	DO_UFFD,	  /* make a userfaultfd; a = 1: with handshake */
@@ -131,6 +132,12 @@ static inline void target_do(const struct target *t, int pipe_read, const struct
 		while (atomic_load(&target_signals) < (int)c->a)
 			ppoll(NULL, 0, NULL, &none);
 		a->result = atomic_load(&target_signals);
+		break;
+	case DO_VFORK:
+		if (vfork() == 0) {
+			nanosleep(&time, NULL);
+			_exit(0);
+		}
 		break;
 	case DO_SPIN:
 		while (!atomic_load(t->flag))

@@ -228,6 +228,50 @@ out:
 	target_end(&t);
 }
 
+/* A thread that cannot be stopped (as in a hanging read from NFS) is let go of when the deadline has passed. */
+static void deaf(void)
+{
+	struct target t = target_start();
+	struct remus_error err = REMUS_ERROR_INIT;
+	long parent = 0;
+	if (can_inject(&t)) {
+		target_send(&t, DO_VFORK, REMUS_INJECT_DEADLINE_US / 1000 + 1000);
+		reaches_state(t.pid, 'D');
+		if (state_of(t.pid) == 'D') { /* sanitizers turn vfork into fork */
+			CU_ASSERT_EQUAL(remus_inject_run(t.pid, ask_parent, &parent, &err), -ETIMEDOUT);
+			UNIT_ASSERT_MESSAGE(err, "did not stop");
+		}
+		CU_ASSERT_EQUAL(target_receive(&t).error, 0);
+		CU_ASSERT(can_inject(&t)); /* not held, and as before */
+	}
+	target_end(&t);
+}
+
+static void other_user(void)
+{
+	struct target t = target_start();
+	if (geteuid() == 0) {
+		int status = -1;
+		fflush(NULL);
+		pid_t nobody = fork();
+		if (!nobody) {
+			struct remus_error err = REMUS_ERROR_INIT;
+			long parent;
+			if (setgid(65534) || setuid(65534))
+				_exit(2);
+			int code = remus_inject_run(t.pid, ask_parent, &parent, &err);
+			_exit(code == -EPERM && strstr(err.message, "runs as uid 0, remus as uid 65534") ? 0
+													 : 1);
+		}
+		waitpid(nobody, &status, 0);
+		CU_ASSERT_EQUAL(status, 0);
+		CU_ASSERT_EQUAL(target_call(&t, DO_WRITE, 1).result, 0);
+	} else {
+		printf("needs root; not run ");
+	}
+	target_end(&t);
+}
+
 static const struct unit_case cases[] = {
 	{"a nanosleep goes on", in_nanosleep},
 	{"a ppoll goes on", in_ppoll},
@@ -236,6 +280,8 @@ static const struct unit_case cases[] = {
 	{"signals sent before are not lost", signals_are_not_lost},
 	{"signals sent meanwhile are not lost", signals_meanwhile},
 	{"a stopped process stays stopped", while_stopped},
+	{"a deaf process is let go of", deaf},
+	{"another user's process is refused", other_user},
 	{"failures detach and name their cause", failures},
 };
 UNIT_MAIN("inject", cases)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The hypervisors that this build can protect: the one list that a new backend adds itself to. */
+#include "remus/domain.h"
+
+#include <string.h>
+#include "remus/util.h"
+
+static const struct remus_domain_ops *const domains[] = {&remus_qemu_domain_ops, &remus_fake_domain_ops};
+static const struct remus_standby_ops *const standbys[] = {&remus_qemu_standby_ops, &remus_fake_standby_ops};
+
+const struct remus_domain_ops *remus_domain_backend(const char *name)
+{
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(domains); i++)
+		if (!strcmp(domains[i]->backend, name))
+			return domains[i];
+	return NULL;
+}
+
+const struct remus_standby_ops *remus_standby_backend(const char *name)
+{
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(standbys); i++)
+		if (!strcmp(standbys[i]->backend, name))
+			return standbys[i];
+	return NULL;
+}
