@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -135,6 +136,7 @@ def main(arguments):
     if arguments[:1] == [INNER]:
         return inner(arguments[1:])
     opts = options.parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as for Ctrl-C
     folder = work_folder()
     status = IMPOSSIBLE
     try:

@@ -276,6 +276,8 @@ class Drill:
         if self.fault == "engine" and self.facts["guests"]["a"]:
             free_from = min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
                              and e["mono_us"] >= self.fault_time * 1e6), default=None)
+        if not self.sniffers:
+            return
         result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from)
         early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
@@ -306,17 +308,26 @@ class Drill:
             self.compare()
         except DrillError as e:
             self.facts["errors"].append(str(e))
-            self.facts["guests"] = self.guests() if self.hosts else self.facts["guests"]
-            self.finish_client()
+            self._salvage()
         finally:
             self.abandon()
         self.facts["seconds"] = time.monotonic() - self.began
         return self.facts
 
+    def _salvage(self):
+        """The drill broke off: what was seen until then still says something."""
+        self.facts["guests"] = self.guests() if self.hosts else self.facts["guests"]
+        if self.client and self.fault_time:
+            self.facts["client"]["stall"] = self.client.stall(self.fault_time, time.monotonic())
+        self.finish_client()
+        try:
+            self.events_a = self.a.events() if self.hosts else []
+            self.compare()
+        except DrillError as e:
+            self.facts["errors"].append(str(e))
+
     def abandon(self):
         """Whatever happened, leave no process."""
-        for sniffer in self.sniffers.values():
-            sniffer.stop()
         for host in self.hosts.values():
             host.kill_everything()
 
