@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * remusctl protect: begin to protect a guest and show the first full copy until the guest is protected. What
+ * the terminal shows ends with one line that says what protects the guest now, and by which means.
+ */
+#include "config.h"
+#include <string.h>
+#include <unistd.h>
+#include "check.h"
+#include "client.h"
+#include "show.h"
+#include "verb.h"
+#include "remus/domain.h"
+#include "remus/link.h"
+#include "remus/util.h"
+
+static const struct ctl_option options[] = {
+	{"to", "to", CTL_TEXT, "HOST[:PORT]", .check = ctl_check_address,
+	 .help = "the backup's remusd (needed)"},
+	{"name", "name", CTL_TEXT, "NAME", .check = ctl_check_name,
+	 .help = "what to call the guest from now on"},
+	{"interval", "interval_ms", CTL_NUMBER, "MS", 1, 10000, .help = "length of an epoch"},
+	{"arbiter", "arbiter", CTL_TEXT, "URI", .check = ctl_check_arbiter,
+	 .help = "file:DIRECTORY that both hosts reach, or manual"},
+	{"on-backup-loss", "on_backup_loss", CTL_WORD, "solo|hold", .words = "solo hold",
+	 .help = "go on alone, or hold the guest's output"},
+	{"egress", "egress", CTL_LIST, "URI", .check = ctl_check_egress,
+	 .help = "where a NIC's frames go, in the NICs' order"},
+	{"standby-egress", "standby_egress", CTL_LIST, "URI", .check = ctl_check_egress,
+	 .help = "the same on the backup; default: as --egress"},
+	{"cache-mib", "cache_mib", CTL_NUMBER, "MIB", 1, 1048576, .help = "cap of the base cache for deltas"},
+	{"hold-mib", "hold_mib", CTL_NUMBER, "MIB", 1, 65536, .help = "cap of held frames, for each NIC"},
+	{"tracking", "tracking", CTL_WORD, "METHOD", .words = "auto uffd-wp soft-dirty compare",
+	 .help = "auto, uffd-wp, soft-dirty or compare"},
+	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
+	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,
+	 .help = "silence that means the other host is dead"},
+	{"no-wait", "wait", CTL_OFF, .help = "return once the engine runs, not yet protected"},
+	{NULL},
+};
+
+static int check(const struct ctl_call *call, struct remus_error *err)
+{
+	const json_t *request = call->request;
+	const json_t *beat = json_object_get(request, "heartbeat_ms"),
+		     *dead = json_object_get(request, "dead_ms");
+	size_t nics = json_array_size(json_object_get(request, "egress"));
+	size_t standby = json_array_size(json_object_get(request, "standby_egress"));
+	json_int_t beat_ms = beat ? json_integer_value(beat) : (json_int_t)REMUS_DEFAULT_HEARTBEAT_MS;
+	json_int_t dead_ms = dead ? json_integer_value(dead) : (json_int_t)REMUS_DEFAULT_DEAD_MS;
+
+	if (!json_object_get(request, "to"))
+		return remus_fail(err, -EINVAL, "protect needs --to HOST[:PORT]: the host that takes over");
+	if (dead_ms < 2 * beat_ms)
+		return remus_fail(
+			err, -EINVAL,
+			"--dead %lld ms is less than two heartbeats of %lld ms: one late heartbeat would "
+			"look like a dead host",
+			(long long)dead_ms, (long long)beat_ms);
+	if (nics > REMUS_NICS_MAX || standby > REMUS_NICS_MAX)
+		return remus_fail(err, -EINVAL, "--egress is for at most %d NICs", REMUS_NICS_MAX);
+	if (standby && standby != nics)
+		return remus_fail(err, -EINVAL,
+				  "--standby-egress is given %zu times and --egress %zu times: each "
+				  "NIC needs one of both",
+				  standby, nics);
+	return 0;
+}
+
+/* One line, rewritten, on a terminal; elsewhere a line for each new state. */
+struct progress {
+	bool terminal, open;
+	char state[64];
+};
+
+static void on_line(void *context, const char *kind, const json_t *body)
+{
+	struct progress *p = context;
+
+	if (!kind && p->open)
+		fputs("\r\033[K", stderr);
+	if (!kind || strcmp(kind, "progress"))
+		return;
+	const char *state = json_string_value(json_object_get(body, "state"));
+	bool fresh = strncmp(p->state, state ? state : "", sizeof p->state - 1) != 0;
+	if (!p->terminal && !fresh)
+		return;
+	snprintf(p->state, sizeof p->state, "%s", state ? state : "");
+	REMUS_AUTO_FREE char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+	if (!memory)
+		return;
+	ctl_show_progress(memory, body);
+	fclose(memory);
+	if (p->terminal) /* a line that wraps could not be rewritten */
+		fprintf(stderr, "\r\033[K%.*s", (int)ctl_screen_of(stderr).width - 1, text);
+	else
+		fprintf(stderr, "%s\n", text);
+	p->open = p->terminal;
+	fflush(stderr);
+}
+
+static int run(const struct ctl_call *call)
+{
+	struct progress progress = {.terminal = isatty(STDERR_FILENO)};
+	bool wait = !json_is_false(json_object_get(call->request, "wait"));
+	json_t *answer = NULL;
+
+	enum ctl_exit status = ctl_ask(call, on_line, &progress, &answer);
+	if (status)
+		return status;
+	if (!wait && !ctl_is_protected(answer))
+		puts("the engine runs; the guest is UNPROTECTED until the full copy is done (remusctl "
+		     "status)");
+	else
+		ctl_show_protected(stdout, answer);
+	status = !wait || ctl_is_protected(answer) ? CTL_OK : CTL_FAILED;
+	json_decref(answer);
+	return status;
+}
+
+const struct ctl_verb ctl_protect = {
+	.name = "protect",
+	.request = "protect",
+	.summary = "Replicate a running guest to another host",
+	.operand = "DOMAIN",
+	.locator = true,
+	.options = options,
+	.timeout_s = 60,
+	.check = check,
+	.run = run,
+	.notes = "An egress is packet:INTERFACE, tap:INTERFACE or unix:PATH[,bind=PATH]. Interrupting "
+		 "remusctl\n"
+		 "only ends the watching: remusd goes on.\n",
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything about one domain, as a block that reads from the most to the least urgent: is it protected, why
+ * not, how far is the backup behind; then what it costs; then what it is made of.
+ */
+#include <inttypes.h>
+#include <string.h>
+#include "human.h"
+#include "remus/util.h"
+#include "show.h"
+
+struct block {
+	FILE *out;
+	struct ctl_screen screen;
+	const json_t *domain;
+};
+
+/* Numbers of the domain as text; several live in one printf, so each call names its buffer. */
+struct number {
+	char text[CTL_NUMBER_TEXT];
+};
+static const char *us(const struct block *b, struct number *n, const char *path)
+{
+	return ctl_us(n->text, ctl_get_count(b->domain, path));
+}
+static const char *bytes(const struct block *b, struct number *n, const char *path)
+{
+	return ctl_bytes(n->text, ctl_get_count(b->domain, path));
+}
+static uint64_t count(const struct block *b, const char *path)
+{
+	return ctl_get_count(b->domain, path);
+}
+static const char *word(const struct block *b, const char *path)
+{
+	return ctl_get_word(b->domain, path);
+}
+#define FIELD(b, label, ...) ctl_field((b)->out, (b)->screen, label, __VA_ARGS__)
+
+static void state(const struct block *b)
+{
+	const char *since = ctl_get_text(b->domain, "since"), *reason = ctl_get_text(b->domain, "reason");
+	const char *joint = since[0] ? " since " : "";
+
+	if (ctl_is_protected(b->domain)) {
+		FIELD(b, "state", "%s%s%s; this host is the %s", word(b, "state"), joint, since,
+		      word(b, "role"));
+		return;
+	}
+	FIELD(b, "state", "UNPROTECTED: %s%s%s; this host's role is %s", word(b, "state"), joint, since,
+	      word(b, "role"));
+	FIELD(b, "reason", "%s", reason[0] ? reason : "remusd gives none");
+}
+
+static void sync_round(const struct block *b)
+{
+	struct number n;
+
+	if (!strcmp(word(b, "state"), "syncing"))
+		FIELD(b, "full copy",
+		      "round %" PRIu64 ", %" PRIu64 " pages sent (%s), the guest has %" PRIu64,
+		      count(b, "sync.round"), count(b, "sync.pages_sent"),
+		      ctl_bytes(n.text, 4096u * count(b, "sync.pages_sent")), count(b, "sync.pages_total"));
+}
+
+static void epochs(const struct block *b)
+{
+	struct number lag;
+
+	FIELD(b, "epochs",
+	      "%" PRIu64 " committed, %" PRIu64 " sent, %" PRIu64 " aborted; one every %" PRIu64 " ms",
+	      count(b, "epochs.committed"), count(b, "epochs.sent"), count(b, "epochs.aborted"),
+	      count(b, "interval_ms"));
+	FIELD(b, "lag", "%s", ctl_us(lag.text, 1000u * count(b, "lag_ms")));
+}
+
+static void times(const struct block *b)
+{
+	struct number n[8];
+
+	if (count(b, "pause_us.max"))
+		FIELD(b, "pause",
+		      "p50 %s, p99 %s, max %s; on average stop %s, save %s, scan %s, copy %s, resume %s",
+		      us(b, &n[0], "pause_us.p50"), us(b, &n[1], "pause_us.p99"),
+		      us(b, &n[2], "pause_us.max"), us(b, &n[3], "pause_us.stop"),
+		      us(b, &n[4], "pause_us.save"), us(b, &n[5], "pause_us.scan"),
+		      us(b, &n[6], "pause_us.copy"), us(b, &n[7], "pause_us.resume"));
+	if (count(b, "commit_us.max"))
+		FIELD(b, "commit", "p50 %s, p99 %s, max %s", us(b, &n[0], "commit_us.p50"),
+		      us(b, &n[1], "commit_us.p99"), us(b, &n[2], "commit_us.max"));
+}
+
+static void traffic(const struct block *b)
+{
+	struct number n[3];
+
+	if (ctl_get(b->domain, "dirty_pages"))
+		FIELD(b, "dirty", "%" PRIu64 " pages in the last epoch (%s), %.1f on average",
+		      count(b, "dirty_pages.last"),
+		      ctl_bytes(n[0].text, 4096u * count(b, "dirty_pages.last")),
+		      ctl_get_real(b->domain, "dirty_pages.mean"));
+	if (count(b, "wire.bytes"))
+		FIELD(b, "wire", "%s for %s of pages, ratio %.1f", bytes(b, &n[0], "wire.bytes"),
+		      bytes(b, &n[1], "wire.raw_bytes"), ctl_get_real(b->domain, "wire.ratio"));
+	FIELD(b, "egress",
+	      "%s: %" PRIu64 " packets (%s) held now, %" PRIu64 " in all; %" PRIu64 " released, %" PRIu64
+	      " dropped, %" PRIu64 " discarded",
+	      word(b, "egress.state"), count(b, "egress.held_packets"), bytes(b, &n[2], "egress.held_bytes"),
+	      count(b, "egress.held_total"), count(b, "egress.released"), count(b, "egress.dropped"),
+	      count(b, "egress.discarded"));
+}
+
+static void link_and_peer(const struct block *b)
+{
+	struct number n[4];
+
+	FIELD(b, "peer", "%s", word(b, "peer"));
+	if (ctl_get(b->domain, "link"))
+		FIELD(b, "link",
+		      "round trip %s, last sign of life %" PRIu64 " ms ago, clock offset %+.0f us, %s out, "
+		      "%s in",
+		      us(b, &n[0], "link.rtt_us"), count(b, "link.silent_ms"),
+		      ctl_get_real(b->domain, "link.clock_offset_us"), bytes(b, &n[1], "link.bytes_sent"),
+		      bytes(b, &n[2], "link.bytes_received"));
+	FIELD(b, "arbiter", "%s", word(b, "arbiter"));
+	if (!strcmp(word(b, "role"), "primary"))
+		FIELD(b, "backup lost", "%s",
+		      strcmp(word(b, "on_backup_loss"), "hold")
+			      ? "the guest goes on alone (solo)"
+			      : "output is held until an operator decides (hold)");
+}
+
+static void tracking(const struct block *b)
+{
+	const char *note = ctl_get_text(b->domain, "tracking_note");
+
+	if (ctl_get_text(b->domain, "tracking")[0])
+		FIELD(b, "tracking", "%s%s%s", word(b, "tracking"), note[0] ? "; " : "", note);
+}
+
+static void memory(const struct block *b)
+{
+	struct number n[4];
+
+	FIELD(b, "guest", "%" PRIu64 " MiB, %" PRIu64 " vCPU%s", count(b, "memory_mib"), count(b, "vcpus"),
+	      count(b, "vcpus") == 1 ? "" : "s");
+	if (ctl_get(b->domain, "memory"))
+		FIELD(b, "memory", "cache %s of %s, staging %s, guest image %s",
+		      bytes(b, &n[0], "memory.cache_bytes"), bytes(b, &n[1], "memory.cache_cap"),
+		      bytes(b, &n[2], "memory.staging_bytes"), bytes(b, &n[3], "memory.guest_image_bytes"));
+}
+
+static void failover(const struct block *b)
+{
+	if (!strcmp(word(b, "role"), "backup") && ctl_get_real(b->domain, "failover.activate_ms") > 0)
+		FIELD(b, "failover", "noticed after %.1f ms, claim %.1f ms, activation %.1f ms",
+		      ctl_get_real(b->domain, "failover.detect_ms"),
+		      ctl_get_real(b->domain, "failover.claim_ms"),
+		      ctl_get_real(b->domain, "failover.activate_ms"));
+}
+
+static void identity(const struct block *b)
+{
+	FIELD(b, "session", "%s, generation %" PRIu64, word(b, "session"), count(b, "generation"));
+	FIELD(b, "processes", "engine %" PRIu64 ", guest %" PRIu64, count(b, "pid"), count(b, "guest_pid"));
+}
+
+void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
+{
+	static void (*const parts[])(const struct block *) = {
+		state,	       sync_round, epochs, times,    traffic,
+		link_and_peer, tracking,   memory, failover, identity,
+	};
+	const struct block b = {out, screen, domain};
+	bool relay = !strcmp(word(&b, "role"), "relay");
+
+	ctl_print_clean(out, word(&b, "name"));
+	fputs(" (", out);
+	ctl_print_clean(out, word(&b, "domain"));
+	fputs(")\n", out);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(parts); i++)
+		if (!relay || parts[i] == state || parts[i] == traffic)
+			parts[i](&b);
+}
