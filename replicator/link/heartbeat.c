@@ -8,7 +8,6 @@
  * Neither is needed for safety, which hangs on the arbiter and never on a clock (I5, I6); both spare a guest
  * a needless failover.
  */
-#define _GNU_SOURCE /* pthread_setname_np */
 #include <poll.h>
 #include "internal.h"
 

@@ -6,7 +6,6 @@
  *
  * It reads on after the link was lost, until nothing more comes: what the peer sent before it closed counts.
  */
-#define _GNU_SOURCE /* pthread_setname_np */
 #include <poll.h>
 #include <stdio.h>
 #include <sys/eventfd.h>

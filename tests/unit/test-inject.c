@@ -4,7 +4,6 @@
  * (sleeping in a system call that the kernel restarts in one way or another, computing, being stopped,
  * receiving signals) must end as it would have.
  */
-#define _GNU_SOURCE
 #include <sys/ptrace.h>
 #include "target.h"
 #include "replicator/domain/track/inject.h"

@@ -3,7 +3,6 @@
  * remus/track.h, with each method that this kernel has: what is clean, what is dirty, that nothing is lost
  * (I9) and nothing is left behind (I13). A method that the kernel lacks must say so, and why.
  */
-#define _GNU_SOURCE
 #include "target.h"
 #include "replicator/domain/track/pagemap.h"
 

@@ -77,8 +77,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"arbiter", required_argument, NULL, ARBITER},
 		{"trace", required_argument, NULL, TRACE},
 		{"log-level", required_argument, NULL, LEVEL},
-		{"version", no_argument, NULL, VERSION},
-		{"help", no_argument, NULL, HELP},
+		{"version", no_argument, NULL, SHOW_VERSION},
+		{"help", no_argument, NULL, SHOW_HELP},
 		{0},
 	};
 	struct remus_error err = REMUS_ERROR_INIT;
