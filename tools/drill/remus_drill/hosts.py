@@ -132,10 +132,10 @@ class Host:
             return f"remusd on host {self.name} was not running any more"
         self.remusd.send_signal(signal.SIGTERM)
         try:
-            status = self.remusd.wait(8)
+            status = self.remusd.wait(12)
         except subprocess.TimeoutExpired:
             self.remusd.kill()
-            return f"remusd on host {self.name} did not end within 8 s of SIGTERM"
+            return f"remusd on host {self.name} did not end within 12 s of SIGTERM"
         return f"remusd on host {self.name} ended with status {status}" if status else None
 
     def ctl(self, *arguments, timeout):
