@@ -46,7 +46,7 @@ def prepare(opts, folder):
     if not shutil.which("qemu-system-x86_64"):
         raise DrillError("qemu-system-x86_64 was not found (Debian: apt-get install qemu-system-x86)")
     kernel, modules = assets.kernel(opts, say)
-    guest = find_program("remus-drill-guest")
+    guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
     initramfs = os.path.join(folder, "initramfs")
     with open(initramfs, "wb") as f:
         f.write(assets.initramfs(guest, modules))

@@ -65,6 +65,8 @@ def _outcome_failures(facts):
 def failures(facts):
     """A sentence for each condition that did not hold; [] is a pass."""
     found = list(facts["errors"])
+    if found and not facts["struck"]:
+        return found  # it never came to the fault: the rest would only repeat that
     found += _outcome_failures(facts)
     found += _client_failures(facts["client"], facts["fault"])
     found += _guest_failures(facts)
@@ -119,6 +121,8 @@ def one_line(run, runs, result):
 
 def text(result):
     """The report for people, a list of lines."""
+    if not result["epochs"]["committed"] and not result["client"]["replies"]:
+        return [f"FAILED     {failure}" for failure in result["failures"]]
     pause, parts, commit = result["pause_us"], result["pause_parts_us"], result["commit_us"]
     failover, client, wire = result["failover"], result["client"], result["wire"]
     lines = [

@@ -44,7 +44,7 @@ class Drill:
             "client": {"connections": plan["connections"], "bytes": 0, "replies": 0, "corrupt": 0, "resets": 0,
                        "rolled_back": 0, "survived": False, "stall": 0.0, "notes": []},
             "egress": {"early": [], "checked": 0, "missing": 0, "sniffer_lost": 0, "standby_frames": 0},
-            "events_missing": [], "wrong": [], "litter": [], "errors": []}
+            "struck": False, "events_missing": [], "wrong": [], "litter": [], "errors": []}
 
     def step(self, text):
         self.say(f"{time.monotonic() - self.began:6.2f}  {text}")
@@ -105,6 +105,7 @@ class Drill:
 
     def _now(self, text):
         self.fault_time = time.monotonic()
+        self.facts["struck"] = True
         self.step(text)
 
     def _dead_host(self, host):
