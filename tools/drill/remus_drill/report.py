@@ -139,9 +139,9 @@ def text(result):
         f"{result['egress']['released_before_ack']} of {result['egress']['compared']} released before their ack",
         f"failover   detected in {failover['detect_ms']:.0f} ms, claimed in {failover['claim_ms']:.0f} ms, "
         f"guest running {failover['activate_ms']:.0f} ms later",
-        f"client     {client['connections']} connections, {client['replies']} replies, {client['bytes']} bytes, longest "
-        f"silence {failover['client_stall_ms']:.0f} ms, {client['resets']} resets, {client['corrupt']} corrupt, "
-        f"{client['rolled_back']} rolled back",
+        f"client     {client['connections']} connections, {client['replies']} replies, {client['bytes']} bytes, "
+        f"longest silence {failover['client_stall_ms']:.0f} ms, {client['resets']} resets, "
+        f"{client['corrupt']} corrupt, {client['rolled_back']} rolled back",
         f"memory     {result['guest_check']['pages']} pages checked after it, {result['guest_check']['bad']} bad",
     ]
     lines += [f"FAILED     {failure}" for failure in result["failures"]]

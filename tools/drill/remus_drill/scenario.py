@@ -160,7 +160,8 @@ class Drill:
         wait_for("every connection to get an answer from the survivor", SURVIVOR_TALKS,
                  lambda: self.client.all_answered_since(self.fault_time))
         heard = time.monotonic()
-        self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms after the fault")
+        self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms "
+                  "after the fault")
         try:
             wait_for("the other side to give its guest up", 5, lambda: sum(self.guests().values()) == 1)
         except DrillError:
@@ -195,7 +196,8 @@ class Drill:
         if status.get("protected"):
             self.facts["wrong"].append(f"host {survivor} calls the guest protected though it is alone")
         if survivor == "b":
-            self.expect_events(self.b, {"activated"} if self.fault != "none" else {"activated", "handed-over"}, any_of=True)
+            kinds = {"activated", "handed-over"} if self.fault == "none" else {"activated"}
+            self.expect_events(self.b, kinds, any_of=True)
         if self.fault == "backup":
             self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
 
