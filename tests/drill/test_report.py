@@ -18,7 +18,7 @@ GOOD = {
     "client": {"connections": 4, "bytes": 1, "replies": 1, "corrupt": 0, "resets": 0, "rolled_back": 0,
                "survived": True, "stall": 0.25, "notes": []},
     "egress": {"early": [], "checked": 10, "missing": 0, "sniffer_lost": 0, "standby_frames": 0},
-    "events_missing": [], "wrong": [], "litter": [], "errors": []}
+    "struck": True, "events_missing": [], "wrong": [], "litter": [], "errors": []}
 
 
 def changed(**paths):
@@ -50,6 +50,10 @@ class Verdict(unittest.TestCase):
                 self.assertTrue(report.failures(changed(**change)))
                 self.assertEqual(report.to_json(changed(**change))["result"], "fail")
 
+    def test_what_broke_off_early_says_only_why(self):
+        facts = changed(errors=["no kernel"], struck=False, guests={"a": 0, "b": 0})
+        self.assertEqual(report.failures(facts), ["no kernel"])
+
     def test_who_may_survive(self):
         for fault, a, b, right in (("host", 0, 1, True), ("qemu", 1, 0, False), ("backup", 1, 0, True),
                                    ("backup", 0, 1, False), ("link", 1, 0, True), ("link", 0, 1, True),
@@ -73,8 +77,8 @@ class Verdict(unittest.TestCase):
                 self.assertIn(member, result)
                 for name in inside or ():
                     self.assertIn(name, result[member])
-            self.assertTrue(report.text(result))
             self.assertTrue(report.one_line(1, 1, result))
+        self.assertTrue(report.text(report.to_json(GOOD)))
         self.assertEqual(report.to_json(GOOD)["failover"]["client_stall_ms"], 250.0)
 
 

@@ -72,7 +72,8 @@ static uint32_t crc32_of(uint32_t crc, const uint8_t *data, size_t bytes)
 static void watch(struct peer *peer, int how, uint32_t events)
 {
 	peer->watched = events;
-	if (epoll_ctl(the_epoll, how, peer->fd, &(struct epoll_event){.events = events, .data.ptr = peer}) < 0)
+	if (epoll_ctl(the_epoll, how, peer->fd, &(struct epoll_event){.events = events, .data.ptr = peer}) <
+	    0)
 		die("epoll_ctl");
 }
 

@@ -103,14 +103,16 @@ int main(int argc, char **argv)
 	if (argc > 1 && !strcmp(argv[1], "--tsc-khz"))
 		return print_tsc_khz();
 	if (getpid() != 1) {
-		fprintf(stderr, "usage: %s --tsc-khz   (otherwise: the init of the drill's guest)\n", argv[0]);
+		fprintf(stderr, "usage: %s --tsc-khz   (otherwise: the init of the drill's guest)\n",
+			argv[0]);
 		return 2;
 	}
 	setup_mounts();
 	setup_modules();
 	const char *ip4 = setup_argument("remus.ip"), *ip6 = setup_argument("remus.ip6");
 	setup_network(ip4 ? ip4 : "10.77.0.10/24", ip6 ? ip6 : "fd77::10/64");
-	stamp_start(number_argument("remus.region_mib", 16) * (1048576 / PAGE), number_argument("remus.dirty", 4000));
+	stamp_start(number_argument("remus.region_mib", 16) * (1048576 / PAGE),
+		    number_argument("remus.dirty", 4000));
 
 	int epoll = epoll_create1(0);
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define WORDS	       512 /* of 8 bytes, a page */
-#define CHECK_PER_TICK 2   /* the check that always runs: 400 pages a second */
-#define VERIFY_PER_TICK 64 /* a full pass: 12,800 pages a second */
-#define BACKLOG_NS     50000000
+#define WORDS		512 /* of 8 bytes, a page */
+#define CHECK_PER_TICK	2   /* the check that always runs: 400 pages a second */
+#define VERIFY_PER_TICK 64  /* a full pass: 12,800 pages a second */
+#define BACKLOG_NS	50000000
 
 static struct {
 	uint64_t (*page)[WORDS];

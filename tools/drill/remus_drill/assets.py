@@ -187,7 +187,8 @@ def kernel(options, say):
     cache = cache_folder()
     known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-")), key=_version)
     folder = os.path.join(cache, known[-1] if known else _unpack(cache, say))
-    modules = [(f[3:-3], read_module(os.path.join(folder, f))) for f in sorted(os.listdir(folder)) if f.endswith(".ko")]
+    files = sorted(f for f in os.listdir(folder) if f.endswith(".ko"))
+    modules = [(f[3:-3], read_module(os.path.join(folder, f))) for f in files]
     return os.path.join(folder, "vmlinuz"), modules
 
 

@@ -37,7 +37,8 @@ def find_program(name):
                  os.path.join(os.environ.get("REMUS_BINDIR", ""), "../sbin"), "/usr/local/sbin", "/usr/sbin"]
     path = shutil.which(name, path=os.pathsep.join([*filter(None, installed), os.environ.get("PATH", "")]))
     if not path:
-        raise DrillError(f"{name} was not found: build remus (./quickstart does) or set REMUS_BUILD to its build tree")
+        raise DrillError(f"{name} was not found: build remus (./quickstart does) or set REMUS_BUILD to its build "
+                         "tree")
     return path
 
 
@@ -132,10 +133,10 @@ class Host:
             return f"remusd on host {self.name} was not running any more"
         self.remusd.send_signal(signal.SIGTERM)
         try:
-            status = self.remusd.wait(8)
+            status = self.remusd.wait(12)
         except subprocess.TimeoutExpired:
             self.remusd.kill()
-            return f"remusd on host {self.name} did not end within 8 s of SIGTERM"
+            return f"remusd on host {self.name} did not end within 12 s of SIGTERM"
         return f"remusd on host {self.name} ended with status {status}" if status else None
 
     def ctl(self, *arguments, timeout):
@@ -143,15 +144,17 @@ class Host:
         command = [find_program("remusctl"), "--control", self.control, *arguments]
         environment = dict(os.environ, REMUS_CONTROL=self.control)
         try:
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout,
+                                  check=False)
         except subprocess.TimeoutExpired as e:
             raise DrillError(f"remusctl {' '.join(arguments)} took longer than {timeout} s") from e
         if done.returncode:
-            raise DrillError(f"remusctl {' '.join(arguments)} failed ({done.returncode}): {done.stderr.strip()[-800:]}")
+            raise DrillError(f"remusctl {' '.join(arguments)} failed ({done.returncode}): "
+                             f"{done.stderr.strip()[-800:]}")
         return done.stdout
 
     def status(self):
-        """The status of the one domain that this host knows, {} when it knows none... see statuses()."""
+        """What remusd answers to "status"."""
         return control.request(self.control, "status")[0]
 
     def domains(self):
@@ -164,7 +167,8 @@ class Host:
     def events(self):
         """All events so far, oldest first."""
         try:
-            return [line["event"] for line in control.request(self.control, "events", follow=False)[1] if "event" in line]
+            lines = control.request(self.control, "events", follow=False)[1]
+            return [line["event"] for line in lines if "event" in line]
         except DrillError:
             return []
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,7 +46,7 @@ def prepare(opts, folder):
     if not shutil.which("qemu-system-x86_64"):
         raise DrillError("qemu-system-x86_64 was not found (Debian: apt-get install qemu-system-x86)")
     kernel, modules = assets.kernel(opts, say)
-    guest = find_program("remus-drill-guest")
+    guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
     initramfs = os.path.join(folder, "initramfs")
     with open(initramfs, "wb") as f:
         f.write(assets.initramfs(guest, modules))
@@ -135,6 +136,7 @@ def main(arguments):
     if arguments[:1] == [INNER]:
         return inner(arguments[1:])
     opts = options.parse(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as for Ctrl-C
     folder = work_folder()
     status = IMPOSSIBLE
     try:

@@ -65,6 +65,8 @@ def _outcome_failures(facts):
 def failures(facts):
     """A sentence for each condition that did not hold; [] is a pass."""
     found = list(facts["errors"])
+    if found and not facts["struck"]:
+        return found  # it never came to the fault: the rest would only repeat that
     found += _outcome_failures(facts)
     found += _client_failures(facts["client"], facts["fault"])
     found += _guest_failures(facts)
@@ -119,6 +121,8 @@ def one_line(run, runs, result):
 
 def text(result):
     """The report for people, a list of lines."""
+    if not result["epochs"]["committed"] and not result["client"]["replies"]:
+        return [f"FAILED     {failure}" for failure in result["failures"]]
     pause, parts, commit = result["pause_us"], result["pause_parts_us"], result["commit_us"]
     failover, client, wire = result["failover"], result["client"], result["wire"]
     lines = [
@@ -135,9 +139,9 @@ def text(result):
         f"{result['egress']['released_before_ack']} of {result['egress']['compared']} released before their ack",
         f"failover   detected in {failover['detect_ms']:.0f} ms, claimed in {failover['claim_ms']:.0f} ms, "
         f"guest running {failover['activate_ms']:.0f} ms later",
-        f"client     {client['connections']} connections, {client['replies']} replies, {client['bytes']} bytes, longest "
-        f"silence {failover['client_stall_ms']:.0f} ms, {client['resets']} resets, {client['corrupt']} corrupt, "
-        f"{client['rolled_back']} rolled back",
+        f"client     {client['connections']} connections, {client['replies']} replies, {client['bytes']} bytes, "
+        f"longest silence {failover['client_stall_ms']:.0f} ms, {client['resets']} resets, "
+        f"{client['corrupt']} corrupt, {client['rolled_back']} rolled back",
         f"memory     {result['guest_check']['pages']} pages checked after it, {result['guest_check']['bad']} bad",
     ]
     lines += [f"FAILED     {failure}" for failure in result["failures"]]

@@ -44,7 +44,7 @@ class Drill:
             "client": {"connections": plan["connections"], "bytes": 0, "replies": 0, "corrupt": 0, "resets": 0,
                        "rolled_back": 0, "survived": False, "stall": 0.0, "notes": []},
             "egress": {"early": [], "checked": 0, "missing": 0, "sniffer_lost": 0, "standby_frames": 0},
-            "events_missing": [], "wrong": [], "litter": [], "errors": []}
+            "struck": False, "events_missing": [], "wrong": [], "litter": [], "errors": []}
 
     def step(self, text):
         self.say(f"{time.monotonic() - self.began:6.2f}  {text}")
@@ -105,6 +105,7 @@ class Drill:
 
     def _now(self, text):
         self.fault_time = time.monotonic()
+        self.facts["struck"] = True
         self.step(text)
 
     def _dead_host(self, host):
@@ -159,7 +160,8 @@ class Drill:
         wait_for("every connection to get an answer from the survivor", SURVIVOR_TALKS,
                  lambda: self.client.all_answered_since(self.fault_time))
         heard = time.monotonic()
-        self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms after the fault")
+        self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms "
+                  "after the fault")
         try:
             wait_for("the other side to give its guest up", 5, lambda: sum(self.guests().values()) == 1)
         except DrillError:
@@ -194,7 +196,8 @@ class Drill:
         if status.get("protected"):
             self.facts["wrong"].append(f"host {survivor} calls the guest protected though it is alone")
         if survivor == "b":
-            self.expect_events(self.b, {"activated"} if self.fault != "none" else {"activated", "handed-over"}, any_of=True)
+            kinds = {"activated", "handed-over"} if self.fault == "none" else {"activated"}
+            self.expect_events(self.b, kinds, any_of=True)
         if self.fault == "backup":
             self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
 
@@ -276,6 +279,8 @@ class Drill:
         if self.fault == "engine" and self.facts["guests"]["a"]:
             free_from = min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
                              and e["mono_us"] >= self.fault_time * 1e6), default=None)
+        if not self.sniffers:
+            return
         result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from)
         early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
@@ -306,17 +311,26 @@ class Drill:
             self.compare()
         except DrillError as e:
             self.facts["errors"].append(str(e))
-            self.facts["guests"] = self.guests() if self.hosts else self.facts["guests"]
-            self.finish_client()
+            self._salvage()
         finally:
             self.abandon()
         self.facts["seconds"] = time.monotonic() - self.began
         return self.facts
 
+    def _salvage(self):
+        """The drill broke off: what was seen until then still says something."""
+        self.facts["guests"] = self.guests() if self.hosts else self.facts["guests"]
+        if self.client and self.fault_time:
+            self.facts["client"]["stall"] = self.client.stall(self.fault_time, time.monotonic())
+        self.finish_client()
+        try:
+            self.events_a = self.a.events() if self.hosts else []
+            self.compare()
+        except DrillError as e:
+            self.facts["errors"].append(str(e))
+
     def abandon(self):
         """Whatever happened, leave no process."""
-        for sniffer in self.sniffers.values():
-            sniffer.stop()
         for host in self.hosts.values():
             host.kill_everything()
 

@@ -94,7 +94,8 @@ class Topology:
         ip("link", "set", "lo", "up")
         for bridge in ("lan", "repl"):
             # A fixed address: a bridge otherwise borrows the lowest of its ports'.
-            ip("link", "add", bridge, "address", BRIDGE_MAC[bridge], "type", "bridge", "forward_delay", "0", "mcast_snooping", "0")
+            ip("link", "add", bridge, "address", BRIDGE_MAC[bridge], "type", "bridge",
+               "forward_delay", "0", "mcast_snooping", "0")
             offloads_off(bridge)
             for host in self.hosts.values():
                 self._connect(bridge, host)
