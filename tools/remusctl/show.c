@@ -80,7 +80,7 @@ static char *cell_lag(const json_t *domain)
 
 	if (!ctl_is_protected(domain))
 		return cell("-");
-	ctl_us(lag, 1000u * ctl_get_count(domain, "lag_ms"));
+	ctl_us(lag, ctl_get_ms(domain, "lag_ms"));
 	return cell(ctl_squeeze(lag));
 }
 
