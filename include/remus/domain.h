@@ -73,6 +73,8 @@ struct remus_domain_ops {
 	const char *(*track_note)(struct remus_domain *);
 	int (*track_fetch)(struct remus_domain *, uint64_t *dirty, uint64_t *count, struct remus_error *err);
 	void (*track_stop)(struct remus_domain *);
+	/* Remove what a killed engine's tracking left in the domain, without starting (I13). */
+	int (*track_sweep)(struct remus_domain *, struct remus_error *err);
 
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);

@@ -2,12 +2,14 @@
 /*
  * The replication link: one connection between a primary's engine and a backup's receiver, as a stream of
  * frames (wire.h). Three threads touch it: the owner (send, next), a reader thread (receives, checks, queues)
- * and a heartbeat thread (sends HEARTBEATs, declares the peer dead). HEARTBEAT frames never reach the owner.
+ * and a heartbeat thread (sends HEARTBEATs, declares the peer dead). HEARTBEAT frames and optional frames of
+ * unknown type never reach the owner.
  *
  * Liveness: any byte received counts as a sign of life, so a long epoch on a slow wire isn't mistaken for
  * death; so does a reader that waits because the owner's queue is full. No sign of life for dead_ms, EOF, a
  * socket error or a frame that breaks the format: the link is *lost*. That is all the link says; what it
  * means is decided in protocol/ (never here, and never by a clock alone: design.md par. 4, I5, I6).
+ * Time in which our own process was stopped isn't held against the peer.
  *
  * A transport (struct remus_transport) moves bytes: TCP today, TLS later; framing and threads don't change.
  */
@@ -30,6 +32,9 @@ struct remus_link_config {
 	uint32_t dead_ms;      /* silence after which the peer is dead; 0 = default; at least 2 heartbeats */
 	uint32_t connect_ms;   /* deadline of remus_link_connect; 0 = 5000 */
 	size_t queue_bytes;    /* cap of received, not yet fetched payload; 0 = 8 MiB; at least one frame */
+	uint32_t
+		stall_ms; /* how long a peer that lives may take no data before it is lost; 0 = 10000; at most
+				* 50000 (above that the kernel gives up first) */
 };
 
 struct remus_transport;
@@ -57,9 +62,11 @@ int remus_link_connect(const char *host, const char *port, const struct remus_li
 int remus_link_start(struct remus_transport *transport, const struct remus_link_config *config,
 		     struct remus_link **out, struct remus_error *err);
 
-/* Bind both directions to a session once the hello is accepted (I4). Frames sent later carry it. */
+/* Bind both directions to a session once the hello is accepted (I4). Frames sent later carry it. The backup binds
+ * before it sends WELCOME, the primary when it has read it. */
 void remus_link_bind(struct remus_link *link, const uint8_t session[REMUS_SESSION_SIZE], uint64_t generation);
-/* Change the timing after the hello (the primary's values rule). */
+/* Change the timing after the hello (the primary's values rule; the backup does it as soon as it has read them:
+ * a primary with a slower heart would look dead to the defaults). dead_ms is raised to 2 heartbeats. */
 void remus_link_timing(struct remus_link *link, uint32_t heartbeat_ms, uint32_t dead_ms);
 
 /*

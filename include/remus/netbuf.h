@@ -31,7 +31,7 @@ struct remus_netbuf_config {
 struct remus_netbuf_stats {
 	uint64_t held_packets, held_bytes; /* now */
 	uint64_t held_packets_peak;
-	uint64_t accepted_packets;		   /* from the guest since open, dropped ones not counted */
+	uint64_t accepted_packets; /* from the guest since open; those dropped for a cap not counted */
 	uint64_t released_packets, released_bytes; /* sent to the egress since open, passing ones included */
 	uint64_t dropped_packets;		   /* overflow of a cap or refused by the egress */
 	uint64_t discarded_packets;		   /* by discard() */
@@ -85,8 +85,9 @@ extern const struct remus_netbuf_ops remus_netbuf_hold;
 size_t remus_announce_frame(const struct remus_address *address, uint8_t out[REMUS_ANNOUNCE_MAX]);
 /* A RARP request that only teaches switches where @mac is. */
 size_t remus_announce_rarp(const uint8_t mac[6], uint8_t out[REMUS_ANNOUNCE_MAX]);
-/* Note the source address of a frame the guest sent (ARP, IPv4, IPv6; VLAN tags skipped). Unspecified,
- * multicast and foreign-MAC sources are ignored; when full the oldest goes. */
+/* Note the source address of a frame the guest sent (ARP, IPv4, IPv6). Unspecified, loopback, multicast and
+ * foreign-MAC sources are ignored; so are VLAN-tagged frames, whose addresses an untagged announcement would
+ * tell to the wrong network. When full the least recently seen goes. */
 void remus_addresses_learn(struct remus_addresses *table, const uint8_t mac[6], const uint8_t *frame,
 			   size_t bytes);
 /* The table on the wire (REMUS_SECTION_ADDRESSES): u32 count, then 24 bytes each (mac, family, pad, ip). */

@@ -67,7 +67,7 @@ struct remus_encoder;
 struct remus_encoder_config {
 	uint64_t guest_pages; /* pfns are below this */
 	uint64_t cache_bytes; /* cap of the base cache, page contents and its index together; 0 = no deltas */
-	unsigned threads;     /* worker threads besides the caller; 0 = encode in the caller alone */
+	unsigned threads;     /* workers besides the caller, at most 15; 0 = the caller encodes alone */
 	bool compress;	      /* false: RAW instead of LZ4 */
 	bool delta;	      /* false: never DELTA (bench, comparisons) */
 };
@@ -94,8 +94,8 @@ typedef int remus_encoder_sink(void *context, const void *payload, size_t bytes,
 			       struct remus_error *err);
 
 /*
- * Encode @count pages: page i is pfn[i], its content the 4096 bytes at data + i*4096. Each pfn at most once
- * per call and below guest_pages. Calls @sink with payloads of at most @max_payload bytes (at least
+ * Encode @count pages: page i is pfn[i], its content the 4096 bytes at data + i*4096, which must not change
+ * during the call. Each pfn at most once per call and below guest_pages. Calls @sink with payloads of at most @max_payload bytes (at least
  * REMUS_PAGE_RECORD_MAX). @epoch tags the cache entries touched, for abort. Not thread safe: one caller.
  * On error every cache entry touched under @epoch must be assumed wrong: call remus_encoder_abort(epoch).
  */
@@ -103,7 +103,8 @@ int remus_encoder_run(struct remus_encoder *encoder, uint64_t epoch, const uint6
 		      size_t count, size_t max_payload, remus_encoder_sink *sink, void *context,
 		      struct remus_error *err);
 
-/* Forget every base that @epoch touched (see the head of this file). */
+/* Forget every base that @epoch or a later one touched (see the head of this file): epochs commit in order, so
+ * giving one up gives up those behind it. */
 void remus_encoder_abort(struct remus_encoder *encoder, uint64_t epoch);
 
 void remus_encoder_stats(const struct remus_encoder *encoder, struct remus_encoder_stats *out);
@@ -122,7 +123,7 @@ typedef uint8_t *remus_page_locate(void *context, uint64_t pfn);
 
 /*
  * Apply a payload that remus_pages_check() accepted with the same @guest_pages. Returns the number of pages
- * applied. @payload must not have changed since the check.
+ * applied. @payload must not have changed since the check. Records of the same page are applied in order.
  */
 int64_t remus_pages_apply(const void *payload, size_t bytes, uint64_t guest_pages, remus_page_locate *locate,
 			  void *context, struct remus_error *err);

@@ -4,8 +4,8 @@
  * and domain/fake (the same in a plain process), so that tests exercise what ships.
  *
  * Three methods, tried in this order unless one is asked for:
- *   uffd-wp     userfaultfd in WP_ASYNC mode, registered inside the target by ptrace, read with PAGEMAP_SCAN
- *               (Linux >= 6.7)
+ *   uffd-wp     userfaultfd in WP_ASYNC mode, made in the target by ptrace and then held by this process alone,
+ *               read with PAGEMAP_SCAN (Linux >= 6.7)
  *   soft-dirty  /proc/PID/clear_refs + bit 55 of /proc/PID/pagemap (CONFIG_MEM_SOFT_DIRTY)
  *   compare     a private copy of the memory, compared at every fetch: always works, costs as much memory as
  *               the guest has and reads all of it at each epoch; last resort
@@ -45,15 +45,17 @@ const char *remus_track_note(const struct remus_track *track);
 /*
  * Set in @dirty the bit of each page written since the last fetch (bits already set stay) and make them clean.
  * @count (may be NULL) gets the number found now. On failure whatever was cleared is set in @dirty (I9). The
- * target should be stopped; if it runs, a page written during the call shows in this fetch or in the next.
+ * target should be stopped; if it runs, a page written during the call shows in this fetch or in the next
+ * (soft-dirty: it must be stopped, such a write may be lost). A target that is gone is -ESRCH, all pages dirty.
  */
 int remus_track_fetch(struct remus_track *track, uint64_t *dirty, uint64_t *count, struct remus_error *err);
 
-/* End tracking and remove it from the target (I13): the descriptor in it closed, no page left protected. A
- * target that is gone is no error. Frees @track. */
+/* End tracking and remove it from the target (I13): no page left protected. (The death of this process does
+ * the same.) A target that is gone is no error. Frees @track. */
 void remus_track_stop(struct remus_track *track);
 
-/* Remove what a killed tracker left in @target, without starting. 0 also when there was nothing. */
+/* Remove what a tracker that was killed while starting left in @target, without starting. 0 also when there was
+ * nothing. */
 int remus_track_sweep(const struct remus_track_target *target, struct remus_error *err);
 
 /* "auto", "uffd-wp", "soft-dirty", "compare"; -EINVAL. */

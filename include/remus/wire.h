@@ -90,8 +90,10 @@ int remus_frame_verify(const uint8_t in[REMUS_FRAME_HEADER], const void *payload
 
 /*
  * I4 at the level of frames: one of these per direction of a connection. Refuses gaps and duplicates of the
- * sequence and, once bound, any other session or generation. Unbound, only HELLO, WELCOME, REFUSE and
- * HEARTBEAT pass.
+ * sequence (-EBADMSG) and, once bound, any other session or generation (-ESTALE). Unbound, only HELLO,
+ * WELCOME, REFUSE and HEARTBEAT pass, whatever their session (-EPROTO for others). Bound, a HEARTBEAT or a
+ * REFUSE with session and generation all zero still passes: the peer sent it before it bound, and it says
+ * nothing about the guest. A refused frame leaves the gate as it was.
  */
 struct remus_frame_gate {
 	uint64_t sequence; /* of the last frame admitted */
@@ -147,10 +149,14 @@ enum remus_end_reason {
 	REMUS_END_ERROR = 3, /* the primary gave up; its guest runs on, unprotected */
 };
 
-/* Encoders return a malloc'ed payload in *out and its length, or -EMSGSIZE/-ENOMEM. */
+/* Encoders return a malloc'ed payload in *out and its length, or -EMSGSIZE (a string beyond its cap: backend 31
+ * bytes, domain 255, arbiter 1023, egress 4095, description 58 KiB), -EINVAL (a control character in any but the
+ * description), -ENOMEM. A NULL string is sent as "". */
 int remus_hello_encode(const struct remus_hello *hello, uint8_t **out, size_t *length,
 		       struct remus_error *err);
-/* Decoders: -EBADMSG with what is wrong. Nothing is read outside @length; nothing larger than it is allocated. */
+/* Decoders: -EBADMSG with what is wrong. Nothing is read outside @length; nothing larger than it is allocated.
+ * On failure @out is all zero. Refused besides a bad layout: a zero session, generation 0, no pages, required
+ * features that aren't offered, heartbeat_ms 0, dead_ms below 2 heartbeats, times beyond an hour. */
 int remus_hello_decode(const void *payload, size_t length, struct remus_hello *out, struct remus_error *err);
 void remus_hello_clear(struct remus_hello *hello);
 
@@ -171,7 +177,8 @@ size_t remus_refuse_encode(uint32_t code, const char *text, uint8_t out[REMUS_SM
 int remus_refuse_decode(const void *payload, size_t length, uint32_t *code, char text[1024],
 			struct remus_error *err);
 
-/* The running digest of an epoch: a chain over (type, length, checksum) of its PAGES and STATE frames. */
+/* The running digest of an epoch: a chain over (type, length, checksum) of its PAGES and STATE frames. Begins
+ * with value 0. */
 struct remus_digest {
 	uint64_t value;
 };
@@ -195,7 +202,8 @@ struct remus_section {
 };
 /* Write a section's 8-byte header; returns the padding bytes that must follow the body. */
 size_t remus_section_head(uint8_t out[REMUS_SECTION_HEADER], uint16_t kind, uint16_t flags, uint32_t length);
-/* Step through @stream: *offset advances. 1 = @out filled, 0 = end, -EBADMSG = malformed. */
+/* Step through @stream: *offset advances. 1 = @out filled, 0 = end, -EBADMSG = malformed or an unknown kind
+ * that is mandatory. An unknown kind that is not is returned; the caller skips it. */
 int remus_section_next(const uint8_t *stream, size_t bytes, size_t *offset, struct remus_section *out,
 		       struct remus_error *err);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Answers as short texts: tables, alarms, events, progress. The block about one domain is in show-domain.c. */
-#include "config.h"
 #include "show.h"
 
 #include <stdlib.h>

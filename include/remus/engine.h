@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The shells: they own threads, descriptors and memory, carry out what the state machines (protocol.h) decide
+ * and hold no decision of their own. remusd runs each in a process of its own; tests run them in threads.
+ */
+#ifndef REMUS_ENGINE_H
+#define REMUS_ENGINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "remus/arbiter.h"
+#include "remus/domain.h"
+#include "remus/error.h"
+#include "remus/link.h"
+#include "remus/netbuf.h"
+#include "remus/protocol.h"
+
+struct remus_quantiles {
+	uint64_t p50, p99, max; /* µs, of the last 1024 epochs */
+};
+
+/* A snapshot of one session: what `remusctl status` shows. */
+struct remus_status {
+	const char *role;  /* "primary", "backup", "relay" */
+	const char *state; /* docs/control.md */
+	bool protected_now;
+	char reason[REMUS_REASON_MAX];
+	char tracking[32], tracking_note[REMUS_TEXT_MAX];
+	uint64_t guest_pages;
+	uint64_t sync_round, sync_sent, sync_total; /* pages */
+	uint64_t epochs_sent, epochs_committed, epochs_aborted;
+	struct remus_quantiles pause, commit; /* commit: from the pause's begin to the ack */
+	struct remus_pause_parts parts;	      /* means, µs */
+	uint64_t lag_us;		      /* since the last committed epoch's pause */
+	uint64_t dirty_last;
+	double dirty_mean;
+	uint64_t wire_bytes, raw_bytes;	  /* of committed and in-flight epochs, full copy excluded */
+	const char *egress_state;	  /* "closed", "passing", "holding" */
+	struct remus_netbuf_stats egress; /* all NICs together */
+	uint64_t held_total;		  /* frames that waited for an ack */
+	uint64_t cache_bytes, cache_cap, staging_bytes;
+	struct remus_link_stats link;
+	char peer[REMUS_TEXT_MAX];
+	uint64_t detect_us, claim_us, activate_us; /* backup, after failover */
+	pid_t guest_pid;			   /* hypervisor process, 0 = unknown */
+	char locator[REMUS_TEXT_MAX];		   /* of the guest on this host, "" = none yet */
+};
+
+enum remus_command {
+	REMUS_COMMAND_NONE,
+	REMUS_COMMAND_UNPROTECT,
+	REMUS_COMMAND_FAILOVER,
+	REMUS_COMMAND_FORCE,
+	REMUS_COMMAND_QUIT, /* the supervisor wants the process gone: end protection in order, then return */
+};
+
+/* What a shell needs of whoever supervises it. Called in the shell's own thread. */
+struct remus_supervisor {
+	void *context;
+	int command_fd;					   /* poll; -1 = none */
+	enum remus_command (*next_command)(void *context); /* never blocks */
+	void (*status)(void *context, const struct remus_status *status);
+	void (*event)(void *context, enum remus_level level, const char *kind, const char *text);
+	/* Primary, before the first COMMIT leaves: from now on going on alone needs a claim. Recorded before return. */
+	void (*armed)(void *context);
+	/* Backup: may this peer use this session and generation? Negative code and message = refused. */
+	int (*admit)(void *context, const struct remus_hello *hello, struct remus_error *err);
+	/* Backup: where to keep this standby's files; valid after admit. */
+	const char *(*standby_dir)(void *context);
+};
+
+/* A guest on this host and the buffers of its interfaces. */
+struct remus_guest {
+	struct remus_domain *domain;   /* primary, relay of a protected guest */
+	struct remus_standby *standby; /* backup, relay of an activated guest */
+	struct remus_netbuf *nic[REMUS_NICS_MAX];
+	int nics;
+	const char *egress_state;
+	struct remus_addresses addresses; /* to announce: the last committed epoch's */
+};
+
+/* Open one buffer per NIC (state CLOSED). @egress: one URI per NIC; fewer is an error that names the NIC. On
+ * failure those opened are closed. */
+int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
+			  const char *const *egress, int egresses, uint64_t hold_bytes,
+			  struct remus_error *err);
+/* Each call does all NICs; the first failure's message is kept, the others are tried all the same. */
+int remus_guest_hold(struct remus_guest *guest, struct remus_error *err);
+int remus_guest_seal(struct remus_guest *guest, uint64_t epoch, struct remus_error *err);
+int remus_guest_release(struct remus_guest *guest, uint64_t epoch, struct remus_error *err);
+int remus_guest_discard(struct remus_guest *guest, struct remus_error *err);
+int remus_guest_pass(struct remus_guest *guest, struct remus_error *err);
+int remus_guest_announce(struct remus_guest *guest, struct remus_error *err);
+void remus_guest_egress_stats(const struct remus_guest *guest, struct remus_netbuf_stats *sum);
+/* Close buffers and domain or standby (an activated one is left running). */
+void remus_guest_close(struct remus_guest *guest);
+
+struct remus_protect_config {
+	const char *name;	 /* the operator's name of the domain */
+	const char *host, *port; /* of the backup */
+	struct remus_key key;
+	struct remus_arbiter *arbiter;
+	const char *arbiter_uri;
+	const char *standby_egress; /* comma-separated, for the backup */
+	struct remus_primary_config machine;
+	struct remus_link_config link;
+	uint64_t cache_bytes;
+	unsigned threads;	/* encoding workers besides the engine's own thread */
+	const char *trace_path; /* NULL = none */
+	bool recover;		/* take up after a killed engine: claim first */
+	uint64_t recover_epoch;
+};
+
+/* How a session ended. */
+struct remus_outcome {
+	bool guest_here; /* the guest runs on this host (or may): go on relaying its network */
+	bool armed;
+	int code;      /* negative errno of what ended it, 0 = an end in order */
+	char word[32]; /* last state */
+	char reason[REMUS_REASON_MAX];
+};
+
+/*
+ * Protect guest->domain until the session ends. The guest's buffers must be open; they are PASSING, CLOSED or
+ * (policy hold) HOLDING afterwards, as guest->egress_state says. Returns 0 when the session was carried through
+ * to an end that @out describes, or a negative code when it could not begin (guest untouched).
+ */
+int remus_primary_run(struct remus_guest *guest, const struct remus_protect_config *config,
+		      const struct remus_supervisor *supervisor, struct remus_outcome *out,
+		      struct remus_error *err);
+
+struct remus_receive_config {
+	struct remus_backup_config machine;
+	struct remus_link_config link;
+	const char *arbiter_uri; /* this host's own; NULL = what the primary names */
+	uint64_t hold_bytes;
+	const char *trace_dir; /* NULL = none */
+};
+
+/* Serve one connection from a primary (@transport is owned from here on). Fills @guest->standby and buffers as
+ * it goes; the caller relays when out->guest_here. */
+int remus_backup_run(struct remus_transport *transport, const struct remus_receive_config *config,
+		     const struct remus_supervisor *supervisor, struct remus_guest *guest,
+		     struct remus_outcome *out, struct remus_error *err);
+
+/* Forward the guest's network until the guest ends or a QUIT command. 0 = guest ended, 1 = QUIT. */
+int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
+		    struct remus_outcome *out, struct remus_error *err);
+
+#endif

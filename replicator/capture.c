@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See capture.h. The pause does nothing but copy; encoding happens while the guest runs. */
+#include "capture.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include "remus/bitmap.h"
+#include "remus/util.h"
+
+#define ROUND_PIECE  2048u		   /* pages a step of the full copy sends: 8 MiB */
+#define STAGING_KEEP (32u * 1024u * 1024u) /* staging that stays resident between epochs, bytes */
+
+int capture_create(struct remus_guest *guest, uint64_t cache_bytes, unsigned threads, struct capture **out,
+		   struct remus_error *err)
+{
+	struct capture *c = calloc(1, sizeof *c);
+
+	if (!c)
+		return remus_fail(err, -ENOMEM, "capture: no memory");
+	c->guest = guest;
+	c->domain = guest->domain;
+	c->guest_pages = guest->domain->ops->pages(guest->domain);
+	c->pending = calloc(remus_bitmap_words(c->guest_pages), sizeof *c->pending);
+	/* Reserved, not touched: an epoch may in the worst case hold every page. */
+	c->pfn = mmap(NULL, c->guest_pages * sizeof *c->pfn, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	c->pages = mmap(NULL, c->guest_pages * REMUS_PAGE_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (!c->pending || c->pfn == MAP_FAILED || c->pages == MAP_FAILED) {
+		remus_fail(err, -ENOMEM, "capture: cannot reserve staging for %llu pages",
+			   (unsigned long long)c->guest_pages);
+		capture_destroy(c);
+		return -ENOMEM;
+	}
+	struct remus_encoder_config config = {
+		.guest_pages = c->guest_pages,
+		.cache_bytes = cache_bytes,
+		.threads = threads,
+		.compress = true,
+		.delta = true,
+	};
+	int rc = remus_encoder_create(&config, &c->encoder, err);
+	if (rc < 0) {
+		capture_destroy(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+void capture_destroy(struct capture *c)
+{
+	if (!c)
+		return;
+	if (c->encoder)
+		remus_encoder_destroy(c->encoder);
+	if (c->pages && c->pages != MAP_FAILED)
+		munmap(c->pages, c->guest_pages * REMUS_PAGE_SIZE);
+	if (c->pfn && c->pfn != MAP_FAILED)
+		munmap(c->pfn, c->guest_pages * sizeof *c->pfn);
+	free(c->pending);
+	free(c->state);
+	free(c);
+}
+
+uint64_t capture_memory(const struct capture *c)
+{
+	return c->touched + c->touched / REMUS_PAGE_SIZE * sizeof *c->pfn + c->state_room +
+	       remus_bitmap_words(c->guest_pages) * 8;
+}
+
+/* ---- state sections ---- */
+
+static int state_section(struct capture *c, uint16_t kind, uint16_t flags, const void *body, size_t bytes,
+			 struct remus_error *err)
+{
+	uint8_t head[REMUS_SECTION_HEADER];
+	size_t padding = remus_section_head(head, kind, flags, (uint32_t)bytes);
+	size_t need = c->state_bytes + sizeof head + bytes + padding;
+
+	if (need > REMUS_STATE_TOTAL_MAX)
+		return remus_fail(err, -E2BIG,
+				  "the guest's device state has %zu bytes, more than the %u of an epoch",
+				  bytes, REMUS_STATE_TOTAL_MAX);
+	if (need > c->state_room) {
+		uint8_t *larger = realloc(c->state, need + need / 4);
+		if (!larger)
+			return remus_fail(err, -ENOMEM, "capture: no memory for %zu bytes of device state",
+					  need);
+		c->state = larger;
+		c->state_room = need + need / 4;
+	}
+	uint8_t *at = c->state + c->state_bytes;
+	memcpy(at, head, sizeof head);
+	if (bytes)
+		memcpy(at + sizeof head, body, bytes);
+	memset(at + sizeof head + bytes, 0, padding);
+	c->state_bytes = need;
+	return 0;
+}
+
+/* CLOCK section: u64 CLOCK_REALTIME, u64 CLOCK_MONOTONIC, u64 CLOCK_BOOTTIME, nanoseconds, at the pause. */
+static int state_clock(struct capture *c, struct remus_error *err)
+{
+	static const clockid_t clocks[3] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+	uint8_t body[24];
+
+	for (int i = 0; i < 3; i++) {
+		struct timespec t;
+		clock_gettime(clocks[i], &t);
+		remus_put_le64(body + 8 * i, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
+	}
+	return state_section(c, REMUS_SECTION_CLOCK, 0, body, sizeof body, err);
+}
+
+static int state_addresses(struct capture *c, struct remus_error *err)
+{
+	uint8_t body[REMUS_ADDRESSES_WIRE_MAX];
+	struct remus_addresses all = {0};
+
+	for (int i = 0; i < c->guest->nics; i++) {
+		struct remus_addresses one;
+		c->guest->nic[i]->ops->addresses(c->guest->nic[i], &one);
+		for (uint32_t k = 0; k < one.count && all.count < REMUS_ADDRESSES_MAX; k++)
+			all.entry[all.count++] = one.entry[k];
+	}
+	size_t bytes = remus_addresses_encode(&all, body);
+	return state_section(c, REMUS_SECTION_ADDRESSES, 0, body, bytes, err);
+}
+
+static int take_state(struct capture *c, struct remus_error *err)
+{
+	const uint8_t *device;
+	size_t bytes;
+
+	c->state_bytes = 0;
+	int rc = c->domain->ops->save_state(c->domain, &device, &bytes, err);
+	if (rc < 0)
+		return rc;
+	rc = state_section(c, REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, device, bytes, err);
+	if (rc == 0)
+		rc = state_clock(c, err);
+	if (rc == 0)
+		rc = state_addresses(c, err);
+	return rc;
+}
+
+/* ---- pages ---- */
+
+/* Give back what an unusually large epoch left resident. */
+static void trim(struct capture *c)
+{
+	if (c->touched <= STAGING_KEEP || c->count * REMUS_PAGE_SIZE > STAGING_KEEP)
+		return;
+	madvise(c->pages + STAGING_KEEP, c->touched - STAGING_KEEP, MADV_DONTNEED);
+	c->touched = STAGING_KEEP;
+}
+
+static int copy_staged(struct capture *c, struct remus_error *err)
+{
+	size_t bytes = c->count * REMUS_PAGE_SIZE;
+
+	if (bytes > c->touched)
+		c->touched = bytes;
+	return c->domain->ops->copy(c->domain, c->pfn, c->count, c->pages, err);
+}
+
+int capture_take(struct capture *c, uint64_t epoch, struct remus_error *err)
+{
+	uint64_t t0 = remus_now_us(), cursor = 0;
+
+	trim(c);
+	int rc = take_state(c, err);
+	if (rc < 0)
+		return rc;
+	uint64_t t1 = remus_now_us();
+	rc = c->domain->ops->track_fetch(c->domain, c->pending, NULL, err);
+	if (rc < 0)
+		return rc;
+	uint64_t t2 = remus_now_us();
+	c->epoch = epoch;
+	c->count = remus_bitmap_take(c->pending, c->guest_pages, &cursor, c->pfn, c->guest_pages);
+	rc = copy_staged(c, err);
+	if (rc < 0)
+		return rc; /* the machine aborts the epoch: the pages go back to pending */
+	uint64_t t3 = remus_now_us();
+	c->parts.save = t1 - t0;
+	c->parts.scan = t2 - t1;
+	c->parts.copy = t3 - t2;
+	return 0;
+}
+
+void capture_abort(struct capture *c, uint64_t epoch)
+{
+	if (c->epoch == epoch)
+		for (size_t i = 0; i < c->count; i++)
+			remus_bitmap_set(c->pending, c->pfn[i]);
+	c->count = 0;
+	c->epoch = 0;
+	remus_encoder_abort(c->encoder, epoch);
+}
+
+/* ---- onto the link ---- */
+
+struct sink {
+	struct remus_link *link;
+	uint64_t epoch, pages, bytes;
+	struct remus_digest digest;
+};
+
+static int sink_frame(struct sink *s, uint16_t type, const void *payload, size_t bytes,
+		      struct remus_error *err)
+{
+	struct iovec part = {.iov_base = (void *)payload, .iov_len = bytes};
+	struct remus_frame_header header;
+	int rc = remus_link_send(s->link, type, REMUS_FRAME_MANDATORY, s->epoch, &part, 1, &header, err);
+
+	if (rc < 0)
+		return rc;
+	remus_digest_add(&s->digest, &header);
+	s->bytes += bytes;
+	return 0;
+}
+
+static int sink_pages(void *context, const void *payload, size_t bytes, uint32_t pages,
+		      struct remus_error *err)
+{
+	struct sink *s = context;
+
+	s->pages += pages;
+	return sink_frame(s, REMUS_FRAME_PAGES, payload, bytes, err);
+}
+
+int capture_send(struct capture *c, struct remus_link *link, uint64_t *digest, uint64_t *bytes,
+		 struct remus_error *err)
+{
+	struct sink s = {.link = link, .epoch = c->epoch};
+	int rc = remus_encoder_run(c->encoder, c->epoch, c->pfn, c->pages, c->count, REMUS_PAGES_PAYLOAD_MAX,
+				   sink_pages, &s, err);
+	if (rc < 0)
+		return rc;
+	uint64_t page_bytes = s.bytes;
+	for (size_t at = 0; at < c->state_bytes; at += REMUS_STATE_PAYLOAD_MAX) {
+		size_t piece = c->state_bytes - at;
+		if (piece > REMUS_STATE_PAYLOAD_MAX)
+			piece = REMUS_STATE_PAYLOAD_MAX;
+		rc = sink_frame(&s, REMUS_FRAME_STATE, c->state + at, piece, err);
+		if (rc < 0)
+			return rc;
+	}
+	struct remus_commit commit = {
+		.pages = s.pages,
+		.page_bytes = page_bytes,
+		.state_bytes = c->state_bytes,
+		.digest = s.digest.value,
+	};
+	uint8_t body[REMUS_COMMIT_SIZE];
+	remus_commit_encode(&commit, body);
+	struct iovec part = {.iov_base = body, .iov_len = sizeof body};
+	rc = remus_link_send(link, REMUS_FRAME_COMMIT, REMUS_FRAME_MANDATORY, c->epoch, &part, 1, NULL, err);
+	if (rc < 0)
+		return rc;
+	*digest = s.digest.value;
+	*bytes += s.bytes + sizeof body;
+	return 0;
+}
+
+/* ---- full copy ---- */
+
+int capture_round_begin(struct capture *c, unsigned round, struct remus_error *err)
+{
+	c->cursor = 0;
+	c->epoch = 0;
+	if (round == 1)
+		remus_bitmap_set_range(c->pending, 0, c->guest_pages);
+	return 0; /* later rounds: round_step() of the one before has fetched the dirty set */
+}
+
+int capture_round_step(struct capture *c, struct remus_link *link, uint64_t *sent, uint64_t *dirty,
+		       struct remus_error *err)
+{
+	c->count = remus_bitmap_take(c->pending, c->guest_pages, &c->cursor, c->pfn, ROUND_PIECE);
+	if (c->count) {
+		struct sink s = {.link = link, .epoch = 0};
+		int rc = copy_staged(c, err);
+		if (rc == 0)
+			rc = remus_encoder_run(c->encoder, 0, c->pfn, c->pages, c->count,
+					       REMUS_PAGES_PAYLOAD_MAX, sink_pages, &s, err);
+		if (rc < 0)
+			return rc;
+		*sent += c->count;
+		c->count = 0;
+	}
+	if (c->cursor < c->guest_pages)
+		return 1;
+	int rc = c->domain->ops->track_fetch(c->domain, c->pending, NULL, err);
+	if (rc < 0)
+		return rc;
+	*dirty = remus_bitmap_count(c->pending, c->guest_pages);
+	return 0;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a primary tells of itself so that an equal guest can be built (`describe`), and the check of it on the
+ * backup. JSON:
+ *
+ *   {"format": 1, "hypervisor": "qemu", "version": "7.2.22 (Debian ...)", "binary": "qemu-system-x86_64",
+ *    "memory": 268435456, "cpu": "host CPU's name, where the guest sees it, or ''",
+ *    "argv": ["-machine", "microvm,...", ...],              the canonical list of options.h
+ *    "files": [{"path": "/boot/vmlinuz", "size": 123, "xxh3": "0123456789abcdef"}, ...]}
+ */
+#ifndef REMUS_QEMU_FILES_H
+#define REMUS_QEMU_FILES_H
+
+#include <stdint.h>
+#include "options.h"
+
+#define REMUS_QEMU_FILE_MAX	   (UINT64_C(256) << 20) /* bytes hashed at most; a tenth of a second */
+#define REMUS_QEMU_DESCRIPTION_MAX (256u * 1024u)
+
+/* Size and XXH3 of the regular file @path. -EFBIG above REMUS_QEMU_FILE_MAX. */
+int remus_qemu_hash_file(const char *path, uint64_t *size, uint64_t *hash, struct remus_error *err);
+/* "model name" of this host's first processor, "" if there is none. */
+void remus_qemu_host_cpu(char out[128]);
+
+int remus_qemu_describe(const struct remus_qemu_guest *guest, const char *version, const char *exe,
+			uint64_t memory, char **json, struct remus_error *err);
+
+struct remus_qemu_description {
+	void *json; /* what the strings point into */
+	const char *version, *binary, *cpu;
+	uint64_t memory;
+	int argc;
+	char **argv; /* argc words; both arrays and strings are owned here */
+};
+
+/* Take apart what came from the peer: bounded, well-formed, but not yet allowed (that is remus_qemu_options). */
+int remus_qemu_description_parse(const char *text, struct remus_qemu_description *out,
+				 struct remus_error *err);
+void remus_qemu_description_free(struct remus_qemu_description *);
+/* Does this host have each file that @guest names, with the content that the description says? */
+int remus_qemu_description_check_files(const struct remus_qemu_description *,
+				       const struct remus_qemu_guest *guest, struct remus_error *err);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A guest on this host with the buffers of all its interfaces, treated as one: an interface that was forgotten
+ * would be a hole in I1. Also the relay: forwarding the network of a guest that isn't protected.
+ */
+#include "shell.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include "remus/util.h"
+
+int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
+			  const char *const *egress, int egresses, uint64_t hold_bytes,
+			  struct remus_error *err)
+{
+	if (egresses < nics)
+		return remus_fail(
+			err, -EINVAL,
+			"the guest has %d network interface%s but %d egress %s named: give --egress once "
+			"per interface (packet:IFNAME, tap:IFNAME or unix:PATH); missing for interface %d, "
+			"mac %02x:%02x:%02x:%02x:%02x:%02x",
+			nics, nics == 1 ? "" : "s", egresses, egresses == 1 ? "was" : "were", egresses + 1,
+			nic[egresses].mac[0], nic[egresses].mac[1], nic[egresses].mac[2],
+			nic[egresses].mac[3], nic[egresses].mac[4], nic[egresses].mac[5]);
+	if (egresses > nics)
+		return remus_fail(err, -EINVAL, "%d egress URIs for a guest with %d network interface%s",
+				  egresses, nics, nics == 1 ? "" : "s");
+	for (int i = 0; i < nics; i++) {
+		if (nic[i].kind != REMUS_NIC_DGRAM)
+			return remus_fail(err, -EOPNOTSUPP, "interface %d can't be gated by this build",
+					  i + 1);
+		struct remus_netbuf_config config = {
+			.nic = nic[i],
+			.egress = egress[i],
+			.max_bytes = hold_bytes,
+		};
+		int rc = remus_netbuf_hold.open(&config, &guest->nic[i], err);
+		if (rc < 0) {
+			for (; guest->nics > 0; guest->nics--)
+				guest->nic[guest->nics - 1]->ops->close(guest->nic[guest->nics - 1]);
+			remus_error_prefix(err, "network interface %d", i + 1);
+			return rc;
+		}
+		guest->nics++;
+	}
+	guest->egress_state = "closed";
+	return 0;
+}
+
+enum nic_call { HOLD, SEAL, RELEASE, DISCARD, PASS, ANNOUNCE };
+
+/* Make @call of every buffer, whatever becomes of the others; the first failure is returned. */
+static int each_nic(struct remus_guest *guest, enum nic_call call, uint64_t epoch, struct remus_error *err)
+{
+	int first = 0;
+
+	for (int i = 0; i < guest->nics; i++) {
+		struct remus_netbuf *nb = guest->nic[i];
+		struct remus_error *keep = first ? NULL : err;
+		int rc = 0;
+
+		switch (call) {
+		case HOLD:
+			rc = nb->ops->hold(nb, keep);
+			break;
+		case SEAL:
+			rc = nb->ops->seal(nb, epoch, keep);
+			break;
+		case RELEASE:
+			rc = nb->ops->release(nb, epoch, keep);
+			break;
+		case DISCARD:
+			rc = nb->ops->discard(nb, keep);
+			break;
+		case PASS:
+			rc = nb->ops->pass(nb, keep);
+			break;
+		case ANNOUNCE:
+			rc = nb->ops->announce(nb, &guest->addresses, keep);
+			break;
+		}
+		if (rc < 0 && !first)
+			first = rc;
+	}
+	return first;
+}
+
+int remus_guest_hold(struct remus_guest *guest, struct remus_error *err)
+{
+	guest->egress_state = "holding";
+	return each_nic(guest, HOLD, 0, err);
+}
+
+int remus_guest_seal(struct remus_guest *guest, uint64_t epoch, struct remus_error *err)
+{
+	return each_nic(guest, SEAL, epoch, err);
+}
+
+int remus_guest_release(struct remus_guest *guest, uint64_t epoch, struct remus_error *err)
+{
+	return each_nic(guest, RELEASE, epoch, err);
+}
+
+int remus_guest_discard(struct remus_guest *guest, struct remus_error *err)
+{
+	return each_nic(guest, DISCARD, 0, err);
+}
+
+int remus_guest_pass(struct remus_guest *guest, struct remus_error *err)
+{
+	int rc = each_nic(guest, PASS, 0, err);
+
+	if (rc == 0)
+		guest->egress_state = "passing";
+	return rc;
+}
+
+int remus_guest_announce(struct remus_guest *guest, struct remus_error *err)
+{
+	return each_nic(guest, ANNOUNCE, 0, err);
+}
+
+void remus_guest_egress_stats(const struct remus_guest *guest, struct remus_netbuf_stats *sum)
+{
+	memset(sum, 0, sizeof *sum);
+	for (int i = 0; i < guest->nics; i++) {
+		struct remus_netbuf_stats one;
+		guest->nic[i]->ops->stats(guest->nic[i], &one);
+		sum->held_packets += one.held_packets;
+		sum->held_bytes += one.held_bytes;
+		sum->held_packets_peak += one.held_packets_peak;
+		sum->accepted_packets += one.accepted_packets;
+		sum->released_packets += one.released_packets;
+		sum->released_bytes += one.released_bytes;
+		sum->dropped_packets += one.dropped_packets;
+		sum->discarded_packets += one.discarded_packets;
+		sum->received_packets += one.received_packets;
+	}
+}
+
+void remus_guest_close(struct remus_guest *guest)
+{
+	for (int i = 0; i < guest->nics; i++)
+		guest->nic[i]->ops->close(guest->nic[i]);
+	guest->nics = 0;
+	if (guest->domain)
+		guest->domain->ops->close(guest->domain);
+	if (guest->standby)
+		guest->standby->ops->close(guest->standby);
+	guest->domain = NULL;
+	guest->standby = NULL;
+}
+
+/* ---- relay ---- */
+
+static enum remus_domain_event guest_event(struct remus_guest *guest, char why[REMUS_TEXT_MAX])
+{
+	if (guest->domain)
+		return guest->domain->ops->next_event(guest->domain, why);
+	return guest->standby->ops->next_event(guest->standby, why);
+}
+
+static void relay_status(const struct remus_guest *guest, const struct remus_supervisor *supervisor,
+			 const struct remus_outcome *out)
+{
+	struct remus_status status = {.role = "relay", .state = "relay"};
+
+	snprintf(status.reason, sizeof status.reason, "%s", out->reason);
+	status.egress_state = guest->egress_state;
+	remus_guest_egress_stats(guest, &status.egress);
+	if (guest->domain)
+		status.guest_pages = guest->domain->ops->pages(guest->domain);
+	if (guest->standby) {
+		status.guest_pages = guest->standby->ops->pages(guest->standby);
+		status.guest_pid = guest->standby->ops->pid(guest->standby);
+		snprintf(status.locator, sizeof status.locator, "%s",
+			 guest->standby->ops->locator(guest->standby));
+	}
+	supervisor->status(supervisor->context, &status);
+}
+
+int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
+		    struct remus_outcome *out, struct remus_error *err)
+{
+	int event_fd = guest->domain ? guest->domain->ops->event_fd(guest->domain)
+				     : guest->standby->ops->event_fd(guest->standby);
+	uint64_t next_status = 0;
+
+	if (!strcmp(guest->egress_state ? guest->egress_state : "", "closed")) {
+		int rc = remus_guest_pass(guest, err);
+		if (rc < 0)
+			return rc;
+	}
+	for (;;) {
+		char why[REMUS_TEXT_MAX] = "";
+
+		if (remus_now_us() >= next_status) {
+			relay_status(guest, supervisor, out);
+			next_status = remus_now_us() + 1000000;
+		}
+		switch (guest_event(guest, why)) {
+		case REMUS_DOMAIN_SHUTDOWN:
+			supervisor->event(supervisor->context, REMUS_LEVEL_INFO, "guest-shutdown", why);
+			return 0;
+		case REMUS_DOMAIN_LOST:
+			supervisor->event(supervisor->context, REMUS_LEVEL_ERROR, "guest-lost", why);
+			return 0;
+		case REMUS_DOMAIN_NONE:
+			break;
+		}
+		if (supervisor->next_command(supervisor->context) == REMUS_COMMAND_QUIT)
+			return 1;
+		struct pollfd fds[2] = {
+			{.fd = supervisor->command_fd, .events = POLLIN},
+			{.fd = event_fd, .events = POLLIN},
+		};
+		poll(fds, 2, 500);
+	}
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The reader thread: bytes to checked frames to the owner's queue. A frame reaches the queue only if its header
+ * is bounded, its checksum right and its sequence, session and generation what the gate expects (I4); memory
+ * for a payload is taken after the bound and after there is room for it (I11).
+ *
+ * It reads on after the link was lost, until nothing more comes: what the peer sent before it closed counts.
+ */
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include "internal.h"
+
+#define RTT_MAX_US 60000000u /* a longer round trip is a clock that stepped, or a lie */
+
+/* False: closing. */
+static bool note_bytes(struct remus_link *link, size_t n)
+{
+	pthread_mutex_lock(&link->lock);
+	link->alive_us = link->last_byte_us = remus_now_us();
+	link->stats.bytes_received += n;
+	bool go_on = !link->closing;
+	pthread_mutex_unlock(&link->lock);
+	return go_on;
+}
+
+/* Wait for bytes. The heartbeat thread's deadline holds here too: it shuts the transport down. */
+static bool wait_readable(struct remus_link *link)
+{
+	struct pollfd p[2] = {
+		{.fd = link->transport->ops->fd(link->transport), .events = POLLIN},
+		{.fd = link->stop_fd, .events = POLLIN},
+	};
+
+	if (link_over(link))
+		return false;
+	atomic_store(&link->reader_busy, false);
+	poll(p, 2, 1000);
+	atomic_store(&link->reader_busy, true);
+	return true;
+}
+
+/* Between 1 and @n bytes to @to; 0: no more will come, the link is lost or closing. */
+static size_t pull(struct remus_link *link, void *to, size_t n, bool in_frame)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+
+	for (;;) {
+		ssize_t got = link->transport->ops->read(link->transport, to, n, &why);
+		if (got > 0)
+			return note_bytes(link, (size_t)got) ? (size_t)got : 0;
+		if (got == -EAGAIN) {
+			if (wait_readable(link))
+				continue;
+			return 0;
+		}
+		if (got == 0)
+			link_lose(link, "%s closed the connection%s", link->peer,
+				  in_frame ? " in the middle of a frame" : "");
+		else if (got == -ECONNRESET)
+			link_lose(link, "%s reset the connection", link->peer);
+		else
+			link_lose(link, "the connection to %s broke: %s", link->peer, why.message);
+		return 0;
+	}
+}
+
+/* Exactly @n bytes. Small pieces come through the read-ahead buffer, large ones straight from the socket. */
+static bool take(struct remus_link *link, void *to, size_t n, bool in_frame)
+{
+	uint8_t *p = to;
+
+	while (n) {
+		size_t got = link->ahead_end - link->ahead_at;
+		if (got) {
+			got = got < n ? got : n;
+			memcpy(p, link->ahead + link->ahead_at, got);
+			link->ahead_at += got;
+		} else if (n >= sizeof link->ahead) {
+			got = pull(link, p, n, in_frame);
+			if (!got)
+				return false;
+		} else {
+			link->ahead_at = 0;
+			link->ahead_end = pull(link, link->ahead, sizeof link->ahead, in_frame);
+			if (!link->ahead_end)
+				return false;
+			continue;
+		}
+		in_frame = true;
+		p += got;
+		n -= got;
+	}
+	return true;
+}
+
+/* Only the owner can make room, and close() ends the wait. The peer counts as alive: it can't be heard. */
+static bool wait_for_room(struct remus_link *link, size_t cost)
+{
+	pthread_mutex_lock(&link->lock);
+	while (link->head && link->queued + cost > link->queue_cap && !link->closing) {
+		link_wait_locked(link, &link->room, remus_now_us() + 1000000u);
+		link->alive_us = remus_now_us();
+	}
+	bool go_on = !link->closing;
+	pthread_mutex_unlock(&link->lock);
+	return go_on;
+}
+
+static void note_sample_locked(struct remus_link *link, uint64_t delay_us, int64_t offset_us)
+{
+	unsigned have, best = 0;
+
+	link->sample[link->samples++ % LINK_CLOCK_FILTER] = (struct link_sample){delay_us, offset_us};
+	have = link->samples < LINK_CLOCK_FILTER ? link->samples : LINK_CLOCK_FILTER;
+	for (unsigned i = 1; i < have; i++)
+		if (link->sample[i].delay_us < link->sample[best].delay_us)
+			best = i;
+	link->stats.clock_offset_us = link->sample[best].offset_us;
+	/* RFC 6298's smoothing */
+	uint64_t rtt = link->stats.rtt_us ? (link->stats.rtt_us * 7 + delay_us) / 8 : delay_us;
+	link->stats.rtt_us = rtt ? rtt : 1; /* 0 means unknown */
+}
+
+/*
+ * NTP's four timestamps (RFC 5905, section 8): T1 our clock when we sent, T2 the peer's when that arrived,
+ * T3 the peer's when it answered, T4 ours now.
+ */
+static void note_heartbeat_locked(struct remus_link *link, const struct remus_heartbeat *beat)
+{
+	uint64_t t1 = beat->peer_sent, t2 = beat->peer_received, t3 = beat->sent, t4 = link_wall_us();
+	int64_t delay = (int64_t)((t4 - t1) - (t3 - t2));
+
+	link->peer_sent_us = t3;
+	link->peer_received_us = t4;
+	if (t1 && delay >= 0 && delay <= (int64_t)RTT_MAX_US)
+		note_sample_locked(link, (uint64_t)delay, (int64_t)(t2 - t1) / 2 + (int64_t)(t3 - t4) / 2);
+}
+
+/* Types between these are known; others are optional (unpack saw to that) and end here. */
+static bool for_owner(const struct remus_frame_header *h)
+{
+	return h->type >= REMUS_FRAME_HELLO && h->type <= REMUS_FRAME_END_ACK &&
+	       h->type != REMUS_FRAME_HEARTBEAT;
+}
+
+/* Admit a frame that is whole and right. Takes over @node. */
+static int deliver(struct remus_link *link, struct link_node *node, struct remus_error *why)
+{
+	struct remus_frame *f = &node->frame;
+	struct remus_heartbeat beat;
+	int rc = 0;
+
+	pthread_mutex_lock(&link->lock);
+	rc = remus_frame_admit(&link->gate, &f->header, why);
+	if (!rc && f->header.type == REMUS_FRAME_HEARTBEAT) {
+		rc = remus_heartbeat_decode(f->payload, f->header.length, &beat, why);
+		if (!rc)
+			note_heartbeat_locked(link, &beat);
+	}
+	if (!rc)
+		link->stats.frames_received++;
+	if (!rc && for_owner(&f->header)) {
+		if (!link->head)
+			eventfd_write(link->event_fd, 1);
+		*link->tail = node;
+		link->tail = &node->next;
+		link->queued += link_cost(&f->header);
+		node = NULL;
+	}
+	pthread_mutex_unlock(&link->lock);
+	if (node) {
+		free(node->frame.payload);
+		free(node);
+	}
+	return rc;
+}
+
+/* The next frame, from its first byte to the queue. False: end. */
+static bool receive(struct remus_link *link)
+{
+	uint8_t head[REMUS_FRAME_HEADER];
+	struct remus_frame_header h;
+	struct remus_error why = REMUS_ERROR_INIT;
+
+	if (!take(link, head, sizeof head, false))
+		return false;
+	int rc = remus_frame_unpack(head, &h, &why);
+	if (rc == -EPROTONOSUPPORT) {
+		link_lose(link, "%s cannot be understood: %s", link->peer, why.message);
+		return false;
+	}
+	if (!rc && for_owner(&h) && !wait_for_room(link, link_cost(&h)))
+		return false;
+	if (!rc) {
+		struct link_node *node = calloc(1, sizeof *node);
+		uint8_t *payload = h.length ? malloc(h.length) : NULL;
+		if (!node || (h.length && !payload)) {
+			free(node);
+			free(payload);
+			link_lose(link, "no memory for a frame of %u bytes from %s", h.length, link->peer);
+			return false;
+		}
+		node->frame = (struct remus_frame){h, payload};
+		if (!take(link, payload, h.length, true)) {
+			free(node);
+			free(payload);
+			return false;
+		}
+		rc = remus_frame_verify(head, payload, h.length, &why);
+		if (rc) {
+			free(node);
+			free(payload);
+		} else {
+			rc = deliver(link, node, &why);
+		}
+	}
+	if (rc)
+		link_lose(link, "garbage on the link from %s: %s", link->peer, why.message);
+	return !rc;
+}
+
+void *link_reader(void *context)
+{
+	struct remus_link *link = context;
+
+	pthread_setname_np(pthread_self(), "remus-reader");
+	while (receive(link))
+		;
+	pthread_mutex_lock(&link->lock);
+	link->reader_done = true;
+	eventfd_write(link->event_fd, 1);
+	pthread_mutex_unlock(&link->lock);
+	return NULL;
+}

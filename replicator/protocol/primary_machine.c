@@ -1,0 +1,712 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's decisions: when to pause, what to send, when output may leave, who runs the guest at the end.
+ *
+ *   IDLE -> CONNECTING -> HELLO -> SYNCING -> IN_FLIGHT <-> RUNNING -> UNPROTECTING -> ENDED
+ *                                                 |  link lost            |
+ *                                                 v                       v link lost
+ *                                              CLAIMING --won--> SOLO or HELD
+ *                                                      \--lost-> DISCARDED      (HANDING_OVER --> DISCARDED)
+ *
+ * I1  RELEASE(N) is emitted on ACK(N) alone.
+ * I6  once `armed` (a COMMIT may have reached the backup), PASS needs a won claim, an END_ACK, or the backup's
+ *     word that it ceded (REFUSE in answer to a hand-over: it holds the claim and dropped its copy).
+ * I7  EVENT and REPORT come before PASS.
+ * I8  every path out of a pause emits RESUME or DESTROY; every wait sets a timer.
+ * I10 a pause starts only when the epoch before it is acknowledged and released.
+ */
+#include "machine.h"
+#include "remus/util.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CAPTURE_ATTEMPTS 3 /* failed captures or resumes in a row before protection is given up */
+#define RETRY_PAUSE_US	 50000
+
+void remus_primary_init(struct remus_primary *m, const struct remus_primary_config *config)
+{
+	memset(m, 0, sizeof *m);
+	m->config = *config;
+	struct remus_primary_config *c = &m->config;
+	c->interval_us = c->interval_us ? c->interval_us : 25000;
+	c->hello_us = c->hello_us ? c->hello_us : 30000000;
+	c->ack_us = c->ack_us ? c->ack_us : 10000000;
+	c->end_us = c->end_us ? c->end_us : 5000000;
+	c->handover_us = c->handover_us ? c->handover_us : 10000000;
+	c->retry_us = c->retry_us ? c->retry_us : 250000;
+	c->sync_pages = c->sync_pages ? c->sync_pages : 1024;
+	c->sync_rounds = c->sync_rounds ? c->sync_rounds : 5;
+}
+
+bool remus_primary_protected(const struct remus_primary *m)
+{
+	return m->committed && m->linked && (m->state == REMUS_P_RUNNING || m->state == REMUS_P_IN_FLIGHT);
+}
+
+const char *remus_primary_word(const struct remus_primary *m)
+{
+	switch (m->state) {
+	case REMUS_P_IDLE:
+		return "idle";
+	case REMUS_P_CONNECTING:
+		return "connecting";
+	case REMUS_P_HELLO:
+		return "hello";
+	case REMUS_P_SYNCING:
+		return "syncing";
+	case REMUS_P_RUNNING:
+	case REMUS_P_IN_FLIGHT:
+		return m->committed ? "protected" : "syncing";
+	case REMUS_P_UNPROTECTING:
+		return "unprotecting";
+	case REMUS_P_HANDING_OVER:
+		return "handing-over";
+	case REMUS_P_CLAIMING:
+		return "claiming";
+	case REMUS_P_SOLO:
+		return "solo";
+	case REMUS_P_HELD:
+		return "held";
+	case REMUS_P_DISCARDED:
+		return "discarded";
+	case REMUS_P_ENDED:
+	case REMUS_PRIMARY_STATES:
+		break;
+	}
+	return "ended";
+}
+
+static bool over(const struct remus_primary *m)
+{
+	return m->state == REMUS_P_SOLO || m->state == REMUS_P_DISCARDED || m->state == REMUS_P_ENDED;
+}
+
+static void enter(struct remus_primary *m, enum remus_primary_state state, struct remus_actions *out,
+		  const char *reason)
+{
+	m->state = state;
+	remus_do_text(out, REMUS_DO_REPORT, "%s", reason);
+}
+
+static void close_link(struct remus_primary *m, struct remus_actions *out)
+{
+	if (m->linked)
+		remus_do(out, REMUS_DO_CLOSE_LINK);
+	m->linked = false;
+}
+
+/* Leave the guest's side in order: running, untracked, its network open. */
+static void let_go(struct remus_primary *m, struct remus_actions *out)
+{
+	if (m->paused && !m->guest_gone)
+		remus_do(out, REMUS_DO_RESUME);
+	m->paused = false;
+	remus_do(out, REMUS_DO_PASS);
+	if (m->tracking)
+		remus_do(out, REMUS_DO_TRACK_STOP);
+	m->tracking = false;
+}
+
+/* End a session that was never armed: nobody else can run the guest, so no claim is needed. */
+static void give_up(struct remus_primary *m, const char *why, struct remus_actions *out)
+{
+	if (m->linked)
+		remus_do_send(out, REMUS_FRAME_END, 0)->value = REMUS_END_ERROR;
+	close_link(m, out);
+	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "not protected: %s; the guest runs on untouched",
+		       why);
+	enter(m, REMUS_P_ENDED, out, why);
+	let_go(m, out);
+	remus_do(out, REMUS_DO_RETIRE);
+	remus_do_text(out, REMUS_DO_END, "%s", why);
+}
+
+static void ask_arbiter(struct remus_primary *m, struct remus_actions *out)
+{
+	m->claiming = true;
+	remus_do(out, REMUS_DO_CLAIM);
+}
+
+/* The backup can't be heard. Armed, it may hold an epoch to activate: only the arbiter can say who goes on. */
+static void link_is_lost(struct remus_primary *m, const char *why, struct remus_actions *out)
+{
+	char reason[REMUS_REASON_MAX];
+
+	if (!m->code)
+		m->code = -EPIPE;
+	if (!m->armed) {
+		close_link(m, out);
+		give_up(m, why, out);
+		return;
+	}
+	close_link(m, out);
+	if (m->epoch > m->committed)
+		m->aborted++;
+	m->handover_wanted = false;
+	if (m->guest_gone && !m->guest_ended) {
+		remus_do_event(out, REMUS_LEVEL_ERROR, "discarded",
+			       "the guest died here and the backup cannot be heard (%s): it decides alone",
+			       why);
+		enter(m, REMUS_P_DISCARDED, out, why);
+		remus_do(out, REMUS_DO_DISCARD);
+		remus_do_text(out, REMUS_DO_END, "%s", why);
+		return;
+	}
+	snprintf(reason, sizeof reason, "backup lost: %.400s", why);
+	remus_do_event(out, REMUS_LEVEL_WARNING, "backup-lost",
+		       "%s; output is held until the arbiter says who runs the guest", reason);
+	enter(m, REMUS_P_CLAIMING, out, reason);
+	if (m->paused && !m->guest_gone)
+		remus_do(out, REMUS_DO_RESUME); /* what it does is speculative: its output is held */
+	m->paused = false;
+	ask_arbiter(m, out);
+}
+
+static void protocol_error(struct remus_primary *m, struct remus_actions *out, const char *what)
+{
+	m->code = -EPROTO;
+	if (m->linked)
+		remus_do_refuse(out, -EPROTO, "%s", what);
+	link_is_lost(m, what, out);
+}
+
+static void begin_epoch(struct remus_primary *m, struct remus_actions *out, bool resume)
+{
+	uint64_t n = m->committed + 1;
+
+	m->epoch = n;
+	m->sent = false;
+	m->paused = true;
+	m->state = resume ? REMUS_P_IN_FLIGHT : REMUS_P_HANDING_OVER;
+	if (!resume)
+		remus_do_text(out, REMUS_DO_REPORT, "handing over at epoch %llu", (unsigned long long)n);
+	remus_do(out, REMUS_DO_PAUSE);
+	remus_do_epoch(out, REMUS_DO_CAPTURE, n);
+	if (n == 1)
+		remus_do(out, REMUS_DO_HOLD);
+	remus_do_epoch(out, REMUS_DO_SEAL, n);
+	if (resume) {
+		remus_do(out, REMUS_DO_RESUME);
+		m->paused = false;
+	}
+	m->armed = true;
+	remus_do_epoch(out, REMUS_DO_SEND_EPOCH, n);
+}
+
+static void send_end(struct remus_primary *m, enum remus_end_reason why, uint64_t now,
+		     struct remus_actions *out, const char *reason)
+{
+	enter(m, REMUS_P_UNPROTECTING, out, reason);
+	remus_do_send(out, REMUS_FRAME_END, m->committed)->value = why;
+	remus_do_timer(out, REMUS_TIMER_END, now + m->config.end_us);
+}
+
+static void send_domain_lost(struct remus_primary *m, uint64_t now, struct remus_actions *out,
+			     const char *why)
+{
+	m->guest_gone = true;
+	m->tracking = false;
+	remus_do_event(out, REMUS_LEVEL_ERROR, "guest-lost", "%s; the backup takes over", why);
+	enter(m, REMUS_P_HANDING_OVER, out, why);
+	remus_do_send(out, REMUS_FRAME_DOMAIN_LOST, m->committed);
+	remus_do_timer(out, REMUS_TIMER_HANDOVER, now + m->config.handover_us);
+}
+
+/* A pause came to nothing: the guest runs on, the same epoch is tried again (I8, I9). */
+static void capture_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	bool handing_over = m->state == REMUS_P_HANDING_OVER;
+
+	m->aborted++;
+	m->failures++;
+	remus_do_epoch(out, REMUS_DO_ABORT_EPOCH, m->epoch);
+	remus_do(out, REMUS_DO_RESUME);
+	m->paused = false;
+	if (m->epoch == 1)
+		m->armed = false; /* nothing of epoch 1 was sent */
+	m->epoch = m->committed;
+	m->state = m->committed ? REMUS_P_RUNNING : REMUS_P_SYNCING;
+	remus_do_event(out, REMUS_LEVEL_WARNING, "failed", "epoch given up: %s", remus_text(ev));
+	if (handing_over) {
+		m->handover_wanted = false;
+		remus_do_text(out, REMUS_DO_REPORT, "hand-over failed: %s", remus_text(ev));
+	}
+	if (m->failures >= CAPTURE_ATTEMPTS)
+		m->code = ev->code;
+	if (m->failures >= CAPTURE_ATTEMPTS && m->armed)
+		send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
+	else if (m->failures >= CAPTURE_ATTEMPTS)
+		give_up(m, remus_text(ev), out);
+	else
+		remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
+}
+
+/* The guest is captured and stands still. Keep trying; at last let the backup have it. */
+static void resume_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	m->paused = true;
+	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "the guest could not be resumed: %s",
+		       remus_text(ev));
+	if (++m->failures < CAPTURE_ATTEMPTS || m->state == REMUS_P_CLAIMING || over(m))
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + RETRY_PAUSE_US);
+	else if (m->committed && m->linked)
+		send_domain_lost(m, ev->now_us, out, "the guest cannot be resumed here");
+	else
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+}
+
+static void on_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	switch (ev->action) {
+	case REMUS_DO_PAUSE:
+	case REMUS_DO_CAPTURE:
+	case REMUS_DO_HOLD:
+	case REMUS_DO_SEAL:
+		if (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER)
+			capture_failed(m, ev, out);
+		return;
+	case REMUS_DO_RESUME:
+		resume_failed(m, ev, out);
+		return;
+	case REMUS_DO_SEND_EPOCH:
+		if (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER)
+			link_is_lost(m, remus_text(ev), out);
+		return;
+	case REMUS_DO_RELEASE:
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be released: %s",
+			       remus_text(ev));
+		if (m->state == REMUS_P_RUNNING || m->state == REMUS_P_IN_FLIGHT)
+			send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
+		return;
+	case REMUS_DO_DESTROY:
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
+			       "our copy of the guest could not be destroyed, its output stays closed: %s",
+			       remus_text(ev));
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+		return;
+	default:
+		break;
+	}
+	if (over(m)) {
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "%s: %s", remus_action_name(ev->action),
+			       remus_text(ev));
+		remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
+	} else if (!m->armed) {
+		m->code = ev->code;
+		give_up(m, remus_text(ev), out);
+	} else {
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "%s: %s", remus_action_name(ev->action),
+			       remus_text(ev));
+	}
+}
+
+static void destroy_ours(struct remus_primary *m, struct remus_actions *out, const char *kind,
+			 const char *why)
+{
+	remus_do_event(out, REMUS_LEVEL_WARNING, kind, "%s", why);
+	enter(m, REMUS_P_DISCARDED, out, why);
+	close_link(m, out);
+	remus_do(out, REMUS_DO_DISCARD);
+	if (!m->guest_gone)
+		remus_do(out, REMUS_DO_DESTROY);
+	m->guest_gone = true;
+	m->tracking = false;
+	remus_do_text(out, REMUS_DO_END, "%s", why);
+}
+
+static void go_on_alone(struct remus_primary *m, struct remus_actions *out, const char *why)
+{
+	if (m->guest_gone) {
+		enter(m, REMUS_P_ENDED, out, "the guest is gone");
+		remus_do(out, REMUS_DO_DISCARD);
+		remus_do_text(out, REMUS_DO_END, "the guest is gone");
+		return;
+	}
+	if (m->config.on_backup_loss == REMUS_LOSS_HOLD && m->state == REMUS_P_CLAIMING) {
+		remus_do_event(out, REMUS_LEVEL_ERROR, "unprotected",
+			       "%s: the guest runs here unprotected, its output HELD as policy says; "
+			       "`unprotect --force` lets it go",
+			       why);
+		enter(m, REMUS_P_HELD, out, why);
+		if (m->tracking)
+			remus_do(out, REMUS_DO_TRACK_STOP);
+		m->tracking = false;
+		return;
+	}
+	remus_do_event(out, REMUS_LEVEL_ERROR, "solo", "%s: the guest goes on here, UNPROTECTED", why);
+	enter(m, REMUS_P_SOLO, out, why);
+	close_link(m, out);
+	let_go(m, out);
+	remus_do_text(out, REMUS_DO_END, "%s", why);
+}
+
+static void on_claim(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (m->state != REMUS_P_CLAIMING || !m->claiming)
+		return;
+	m->claiming = false;
+	if (ev->claim == REMUS_CLAIM_WON) {
+		remus_do_event(out, REMUS_LEVEL_INFO, "claim-won", "the arbiter gave the guest to this host");
+		go_on_alone(m, out, "backup lost, claim won");
+	} else if (ev->claim == REMUS_CLAIM_LOST) {
+		destroy_ours(
+			m, out, "claim-lost",
+			"the backup won the claim: this host's copy is destroyed, held output is dropped");
+	} else {
+		if (!m->told_unknown)
+			remus_do_event(out, REMUS_LEVEL_ERROR, "claim-unknown",
+				       "no answer from the arbiter, output stays held: %s", remus_text(ev));
+		m->told_unknown = true;
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+	}
+}
+
+static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	uint64_t n = ev->header->epoch;
+	char what[128];
+
+	if (m->epoch != m->committed + 1 || n != m->epoch || !m->sent) {
+		snprintf(what, sizeof what, "ack for epoch %llu, which was not sent (last committed %llu)",
+			 (unsigned long long)n, (unsigned long long)m->committed);
+		protocol_error(m, out, what);
+		return;
+	}
+	if (ev->header->length != 8 || remus_get_le64(ev->payload) != m->digest) {
+		snprintf(what, sizeof what, "ack for epoch %llu with another digest", (unsigned long long)n);
+		protocol_error(m, out, what);
+		return;
+	}
+	m->committed = n;
+	m->failures = 0;
+	remus_do_cancel(out, REMUS_TIMER_ACK);
+	remus_do_epoch(out, REMUS_DO_RELEASE, n);
+	if (m->state == REMUS_P_UNPROTECTING)
+		return;
+	if (m->state == REMUS_P_HANDING_OVER) {
+		remus_do_send(out, REMUS_FRAME_HANDOVER, n);
+		remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
+		return;
+	}
+	m->state = REMUS_P_RUNNING;
+	if (n == 1) {
+		remus_do_event(out, REMUS_LEVEL_INFO, "protected", "the backup holds epoch 1");
+		remus_do_text(out, REMUS_DO_REPORT, "%s", "");
+	}
+	if (m->handover_wanted)
+		begin_epoch(m, out, false);
+	else if (ev->now_us >= m->resumed_us + m->config.interval_us)
+		begin_epoch(m, out, true);
+	else
+		remus_do_timer(out, REMUS_TIMER_EPOCH, m->resumed_us + m->config.interval_us);
+}
+
+static void on_welcome(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	struct remus_welcome welcome;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (m->state != REMUS_P_HELLO) {
+		protocol_error(m, out, "WELCOME out of place");
+		return;
+	}
+	if (remus_welcome_decode(ev->payload, ev->header->length, &welcome, &err) < 0) {
+		protocol_error(m, out, err.message);
+		return;
+	}
+	if (welcome.features & ~REMUS_FEATURES_KNOWN) {
+		protocol_error(m, out, "the backup chose features that were not offered");
+		return;
+	}
+	m->features = welcome.features;
+	m->staging_bytes = welcome.staging_bytes;
+	remus_do_cancel(out, REMUS_TIMER_SETUP);
+	remus_do(out, REMUS_DO_BIND);
+	enter(m, REMUS_P_SYNCING, out, "first full copy");
+	m->tracking = true;
+	remus_do(out, REMUS_DO_TRACK_START);
+	remus_do(out, REMUS_DO_SYNC_ROUND)->value = 1;
+}
+
+/* The backup says no: before the first commit that is the end; later it is a lost backup that said why. */
+static void on_refuse(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	uint32_t code = 0;
+	char text[1024], reason[REMUS_REASON_MAX];
+
+	if (remus_refuse_decode(ev->payload, ev->header->length, &code, text, NULL) < 0)
+		snprintf(text, sizeof text, "(unreadable reason)");
+	snprintf(reason, sizeof reason, "the backup refuses: %.480s", text);
+	m->code = code && code < 4096 ? -(int)code : -EPROTO;
+	if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed) {
+		/* It was told to activate and couldn't: it holds the claim and has dropped its copy. */
+		go_on_alone(m, out, reason);
+		return;
+	}
+	link_is_lost(m, reason, out);
+}
+
+static void on_frame(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (!m->linked)
+		return;
+	switch (ev->header->type) {
+	case REMUS_FRAME_WELCOME:
+		on_welcome(m, ev, out);
+		return;
+	case REMUS_FRAME_REFUSE:
+		on_refuse(m, ev, out);
+		return;
+	case REMUS_FRAME_ACK:
+		if (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER ||
+		    m->state == REMUS_P_UNPROTECTING)
+			on_ack(m, ev, out);
+		else
+			protocol_error(m, out, "ACK out of place");
+		return;
+	case REMUS_FRAME_HANDOVER_REQUEST:
+		if (m->state == REMUS_P_RUNNING) {
+			remus_do_cancel(out, REMUS_TIMER_EPOCH);
+			begin_epoch(m, out, false);
+		} else {
+			m->handover_wanted = true;
+		}
+		return;
+	case REMUS_FRAME_ACTIVATED:
+		if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed)
+			destroy_ours(m, out, "handed-over", "the guest runs on the backup");
+		else if (m->state == REMUS_P_HANDING_OVER && m->guest_gone)
+			destroy_ours(m, out, "handed-over", "the guest runs on the backup");
+		else
+			protocol_error(m, out, "ACTIVATED out of place");
+		return;
+	case REMUS_FRAME_END_ACK:
+		if (m->state != REMUS_P_UNPROTECTING) {
+			protocol_error(m, out, "END_ACK out of place");
+			return;
+		}
+		remus_do_event(out, m->guest_ended ? REMUS_LEVEL_INFO : REMUS_LEVEL_WARNING,
+			       m->guest_ended ? "guest-shutdown" : "unprotected",
+			       m->guest_ended
+				       ? "the guest has ended; the standby is dropped, nothing is resurrected"
+				       : "protection has ended in order; the guest runs here, unprotected");
+		enter(m, REMUS_P_ENDED, out, m->guest_ended ? "guest ended" : "unprotected");
+		let_go(m, out);
+		close_link(m, out);
+		remus_do(out, REMUS_DO_RETIRE);
+		remus_do_text(out, REMUS_DO_END, "%s", m->guest_ended ? "guest ended" : "unprotected");
+		return;
+	default:
+		if (ev->header->flags & REMUS_FRAME_MANDATORY)
+			protocol_error(m, out, "a frame that a backup does not send");
+	}
+}
+
+static void on_timer(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	switch (ev->timer) {
+	case REMUS_TIMER_SETUP:
+		if (m->state == REMUS_P_HELLO)
+			m->code = -ETIMEDOUT;
+		if (m->state == REMUS_P_HELLO)
+			link_is_lost(m, "the backup did not answer the hello in time", out);
+		return;
+	case REMUS_TIMER_EPOCH:
+		if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
+			begin_epoch(m, out, true);
+		return;
+	case REMUS_TIMER_ACK:
+		if (m->sent && m->epoch > m->committed &&
+		    (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER))
+			link_is_lost(m, "no acknowledgement within the deadline", out);
+		return;
+	case REMUS_TIMER_END:
+		if (m->state == REMUS_P_UNPROTECTING)
+			link_is_lost(m, "the backup did not acknowledge the end of protection", out);
+		return;
+	case REMUS_TIMER_HANDOVER:
+		if (m->state == REMUS_P_HANDING_OVER && (m->guest_gone || m->epoch == m->committed))
+			link_is_lost(m, "the backup did not activate in time", out);
+		return;
+	case REMUS_TIMER_RETRY:
+		if (m->paused && !m->guest_gone && m->state != REMUS_P_HANDING_OVER) {
+			remus_do(out, REMUS_DO_RESUME);
+			m->paused = false;
+			if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
+				remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
+		}
+		if (m->state == REMUS_P_CLAIMING && !m->claiming) {
+			ask_arbiter(m, out);
+		} else if (m->state == REMUS_P_DISCARDED) {
+			remus_do(out, REMUS_DO_DESTROY);
+			remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
+		} else if (over(m)) {
+			let_go(m, out);
+			remus_do_text(out, REMUS_DO_END, "%s", "");
+		}
+		return;
+	case REMUS_TIMERS:
+		return;
+	}
+}
+
+static void on_sent(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (ev->epoch != m->epoch || m->epoch == m->committed)
+		return;
+	m->sent = true;
+	m->digest = ev->digest;
+	m->resumed_us = ev->resumed_us;
+	remus_do_timer(out, REMUS_TIMER_ACK, ev->now_us + m->config.ack_us);
+}
+
+static void on_guest_end(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	bool shutdown = ev->type == REMUS_EV_DOMAIN_SHUTDOWN;
+
+	if (m->guest_gone)
+		return;
+	m->guest_gone = true;
+	m->guest_ended = shutdown;
+	m->paused = false;
+	m->tracking = false;
+	switch (m->state) {
+	case REMUS_P_RUNNING:
+	case REMUS_P_IN_FLIGHT:
+	case REMUS_P_HANDING_OVER:
+		if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed)
+			return; /* the backup was told to activate: ours is of no use any more */
+		if (!m->committed) {
+			give_up(m, remus_text(ev), out);
+		} else if (shutdown) {
+			remus_do_event(out, REMUS_LEVEL_INFO, "guest-shutdown", "%s", remus_text(ev));
+			send_end(m, REMUS_END_GUEST_SHUTDOWN, ev->now_us, out, remus_text(ev));
+		} else {
+			send_domain_lost(m, ev->now_us, out, remus_text(ev));
+		}
+		return;
+	case REMUS_P_CLAIMING:
+		if (shutdown)
+			return; /* still ask: the backup must not resurrect it */
+		remus_do_event(out, REMUS_LEVEL_ERROR, "guest-lost", "%s; the backup decides alone",
+			       remus_text(ev));
+		enter(m, REMUS_P_DISCARDED, out, remus_text(ev));
+		remus_do(out, REMUS_DO_DISCARD);
+		remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
+		return;
+	case REMUS_P_UNPROTECTING:
+		m->guest_ended = true; /* END is on its way: the backup drops its copy, nobody takes over */
+		return;
+	case REMUS_P_HELD:
+		enter(m, REMUS_P_ENDED, out, remus_text(ev));
+		remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
+		return;
+	case REMUS_P_SOLO:
+	case REMUS_P_DISCARDED:
+	case REMUS_P_ENDED:
+		return;
+	default:
+		give_up(m, remus_text(ev), out);
+	}
+}
+
+static void on_unprotect(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_IN_FLIGHT && !m->paused)) {
+		send_end(m, REMUS_END_UNPROTECT, ev->now_us, out, "the operator ends protection");
+	} else if (m->state == REMUS_P_HELD) {
+		go_on_alone(m, out, "released by the operator");
+	} else if (m->state == REMUS_P_CLAIMING) {
+		remus_do_event(out, REMUS_LEVEL_WARNING, "refused",
+			       "unprotect: the arbiter has not said who runs the guest; once the backup is "
+			       "known not "
+			       "to run it, use `unprotect --force`");
+	} else if (!m->armed && !over(m)) {
+		m->code = -ECANCELED;
+		give_up(m, "the operator ended protection before it was complete", out);
+	}
+}
+
+void remus_primary_step(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	out->count = 0;
+	switch (ev->type) {
+	case REMUS_EV_START:
+		if (m->state != REMUS_P_IDLE)
+			return;
+		enter(m, REMUS_P_CONNECTING, out, "");
+		remus_do(out, REMUS_DO_CONNECT);
+		return;
+	case REMUS_EV_RECOVER:
+		if (m->state != REMUS_P_IDLE)
+			return;
+		m->armed = true;
+		m->committed = ev->epoch;
+		m->epoch = ev->epoch;
+		m->paused = true; /* it may be: resume is idempotent */
+		link_is_lost(m, remus_text(ev), out);
+		return;
+	case REMUS_EV_LINK_UP:
+		if (m->state != REMUS_P_CONNECTING)
+			return;
+		m->linked = true;
+		enter(m, REMUS_P_HELLO, out, "");
+		remus_do_send(out, REMUS_FRAME_HELLO, 0);
+		remus_do_timer(out, REMUS_TIMER_SETUP, ev->now_us + m->config.hello_us);
+		return;
+	case REMUS_EV_LINK_LOST:
+		if (m->linked)
+			link_is_lost(m, remus_text(ev), out);
+		return;
+	case REMUS_EV_FRAME:
+		on_frame(m, ev, out);
+		return;
+	case REMUS_EV_TIMER:
+		on_timer(m, ev, out);
+		return;
+	case REMUS_EV_CLAIM:
+		on_claim(m, ev, out);
+		return;
+	case REMUS_EV_FAILED:
+		on_failed(m, ev, out);
+		return;
+	case REMUS_EV_ROUND_DONE:
+		if (m->state != REMUS_P_SYNCING)
+			return;
+		if (ev->pages <= m->config.sync_pages || ev->round >= m->config.sync_rounds)
+			begin_epoch(m, out, true);
+		else
+			remus_do(out, REMUS_DO_SYNC_ROUND)->value = ev->round + 1;
+		return;
+	case REMUS_EV_SENT:
+		on_sent(m, ev, out);
+		return;
+	case REMUS_EV_DOMAIN_SHUTDOWN:
+	case REMUS_EV_DOMAIN_LOST:
+		on_guest_end(m, ev, out);
+		return;
+	case REMUS_EV_CMD_UNPROTECT:
+		on_unprotect(m, ev, out);
+		return;
+	case REMUS_EV_CMD_FAILOVER:
+		if (m->state == REMUS_P_RUNNING)
+			begin_epoch(m, out, false);
+		else if (m->state == REMUS_P_IN_FLIGHT && m->committed)
+			m->handover_wanted = true;
+		else
+			remus_do_event(out, REMUS_LEVEL_WARNING, "refused",
+				       "failover: the guest is not protected (state %s)",
+				       remus_primary_word(m));
+		return;
+	case REMUS_EV_CMD_FORCE:
+		if (m->state == REMUS_P_CLAIMING || m->state == REMUS_P_HELD) {
+			m->claiming = false;
+			m->state = REMUS_P_HELD; /* the operator's word also overrules the hold policy */
+			go_on_alone(m, out, "the operator says that the backup does not run the guest");
+		}
+		return;
+	default:
+		return;
+	}
+}

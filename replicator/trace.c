@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The trace file: what an observer of the guest's network needs to prove I1 from outside. One write(2) per
+ * line, so that a killed engine's lines survive it.
+ */
+#include "shell.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "remus/util.h"
+
+int shell_trace_open(struct shell_trace *trace, const char *path, struct remus_error *err)
+{
+	trace->fd = -1;
+	if (!path)
+		return 0;
+	trace->fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (trace->fd < 0)
+		return remus_fail_errno(err, "trace file %s", path);
+	return 0;
+}
+
+static void put(struct shell_trace *trace, const char *line, int length)
+{
+	if (length > 0 && write(trace->fd, line, (size_t)length) < 0)
+		shell_trace_close(trace); /* a full disk must not cost the guest anything */
+}
+
+void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epoch)
+{
+	char line[128];
+
+	if (trace->fd < 0)
+		return;
+	put(trace, line,
+	    snprintf(line, sizeof line, "{\"t\":%llu,\"ev\":\"%s\",\"epoch\":%llu}\n",
+		     (unsigned long long)remus_now_us(), what, (unsigned long long)epoch));
+}
+
+void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t epoch,
+			  const struct remus_guest *guest)
+{
+	char line[512];
+
+	if (trace->fd < 0)
+		return;
+	int n = snprintf(line, sizeof line, "{\"t\":%llu,\"ev\":\"%s\",\"epoch\":%llu,\"accepted\":[",
+			 (unsigned long long)remus_now_us(), what, (unsigned long long)epoch);
+	for (int i = 0; i < guest->nics; i++) {
+		struct remus_netbuf_stats stats;
+		guest->nic[i]->ops->stats(guest->nic[i], &stats);
+		n += snprintf(line + n, sizeof line - (size_t)n, "%s%llu", i ? "," : "",
+			      (unsigned long long)stats.accepted_packets);
+	}
+	n += snprintf(line + n, sizeof line - (size_t)n, "]}\n");
+	put(trace, line, n);
+}
+
+void shell_trace_close(struct shell_trace *trace)
+{
+	if (trace->fd >= 0)
+		close(trace->fd);
+	trace->fd = -1;
+}

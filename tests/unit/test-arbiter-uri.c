@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* From URI to arbiter, keys as text, and the arbiter that only ever refers to the operator. */
+#include "remus/arbiter.h"
+#include "unit.h"
+
+static void accepts(void)
+{
+	static const struct {
+		const char *uri, *scheme;
+	} good[] = {
+		{"file:/srv/remus", "file"},
+		{"file:/does/not/exist:and/a colon", "file"}, /* the medium isn't touched */
+		{"manual", "manual"},
+		{"manual:", "manual"},
+	};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(good); i++) {
+		struct remus_arbiter *a = NULL;
+		struct remus_error err = REMUS_ERROR_INIT;
+		CU_ASSERT_EQUAL_FATAL(remus_arbiter_create(good[i].uri, &a, &err), 0);
+		CU_ASSERT_STRING_EQUAL(a->ops->scheme, good[i].scheme);
+		CU_ASSERT_STRING_EQUAL(err.message, "");
+		a->ops->close(a);
+	}
+}
+
+static void refuses(void)
+{
+	char endless[8192] = "file:/";
+	memset(endless + 6, 'x', sizeof endless - 7);
+	const struct {
+		const char *uri, *word;
+	} bad[] = {
+		{"", "file:DIR, manual"},
+		{":", "file:DIR, manual"},
+		{"etcd:h:2379", "file:DIR, manual"},
+		{"FILE:/x", "file:DIR, manual"},
+		{"fil:/x", "file:DIR, manual"},
+		{"files:/x", "file:DIR, manual"},
+		{"/srv/remus", "file:DIR, manual"},
+		{"file", "absolute"},
+		{"file:", "absolute"},
+		{"file:srv", "absolute"},
+		{"manual:please", "nothing may follow"},
+		{endless, "too long"},
+	};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(bad); i++) {
+		struct remus_arbiter *a = NULL;
+		struct remus_error err = REMUS_ERROR_INIT;
+		int rc = remus_arbiter_create(bad[i].uri, &a, &err);
+		CU_ASSERT(rc < 0);
+		CU_ASSERT_EQUAL(rc, err.code);
+		CU_ASSERT_PTR_NULL(a);
+		UNIT_ASSERT_MESSAGE(err, bad[i].word);
+		char named[128];
+		snprintf(named, sizeof named, "\"%.64s", bad[i].uri);
+		UNIT_ASSERT_MESSAGE(err, named);
+		CU_ASSERT(remus_arbiter_create(bad[i].uri, &a, NULL) < 0);
+	}
+}
+
+static void key_as_text(void)
+{
+	struct remus_key key = {.session = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xff},
+				.generation = UINT64_MAX};
+	char text[REMUS_KEY_TEXT];
+
+	remus_key_text(&key, text);
+	CU_ASSERT_STRING_EQUAL(text, "0123456789abcdefff00000000000000.18446744073709551615");
+	CU_ASSERT_EQUAL(strlen(text), REMUS_KEY_TEXT - 1);
+	key.generation = 7;
+	remus_key_text(&key, text);
+	CU_ASSERT_STRING_EQUAL(text, "0123456789abcdefff00000000000000.7");
+}
+
+static void names_of_answers(void)
+{
+	CU_ASSERT_STRING_EQUAL(remus_claim_name(REMUS_CLAIM_WON), "won");
+	CU_ASSERT_STRING_EQUAL(remus_claim_name(REMUS_CLAIM_LOST), "lost");
+	CU_ASSERT_STRING_EQUAL(remus_claim_name(REMUS_CLAIM_UNKNOWN), "unknown");
+}
+
+static void manual_refers_to_the_operator(void)
+{
+	struct remus_key key = {.generation = 1};
+	struct remus_arbiter *a = NULL;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	CU_ASSERT_EQUAL_FATAL(remus_arbiter_create("manual", &a, &err), 0);
+	CU_ASSERT_EQUAL(a->ops->open(a, &key, &err), 0);
+	CU_ASSERT_EQUAL(a->ops->check(a, &key, &err), 0);
+	CU_ASSERT_EQUAL(a->ops->claim(a, &key, REMUS_HOLDER_BACKUP, &err), REMUS_CLAIM_UNKNOWN);
+	UNIT_ASSERT_MESSAGE(err, "run `remusctl failover DOMAIN --force` here");
+	UNIT_ASSERT_MESSAGE(err, "powered off");
+	CU_ASSERT_EQUAL(a->ops->claim(a, &key, REMUS_HOLDER_PRIMARY, &err), REMUS_CLAIM_UNKNOWN);
+	UNIT_ASSERT_MESSAGE(err, "run `remusctl unprotect DOMAIN --force` here");
+	CU_ASSERT(strlen(err.message) < REMUS_ERROR_MAX - 100); /* room for a prefix */
+	CU_ASSERT_EQUAL(a->ops->retire(a, &key, &err), 0);
+	CU_ASSERT_EQUAL(a->ops->claim(a, &key, REMUS_HOLDER_PRIMARY, NULL), REMUS_CLAIM_UNKNOWN);
+	a->ops->close(a);
+}
+
+static const struct unit_case cases[] = {
+	{"accepts", accepts},
+	{"refuses, naming the URI and the remedy", refuses},
+	{"key as text", key_as_text},
+	{"names of answers", names_of_answers},
+	{"manual refers to the operator", manual_refers_to_the_operator},
+};
+UNIT_MAIN("arbiter-uri", cases)

@@ -1,0 +1,605 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The userspace hold between two datagram sockets: the states, the boundary of an epoch, caps, order under
+ * back-pressure, statistics, and what becomes of sockets.
+ */
+#include "config.h"
+#include "hold-rig.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+static void passes_both_ways(void)
+{
+	struct rig rig;
+	uint8_t frame[60];
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	for (uint64_t i = 0; i < 200; i++) {
+		rig_guest_sends(&rig, i, 1);
+		rig_expect(rig.net, i, 1);
+		rig_frame(frame, sizeof frame, 0x0806, 1000 + i);
+		CU_ASSERT_FATAL(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+		rig_expect(rig.guest, 1000 + i, 1);
+	}
+	RIG_WAIT(&rig, received_packets, 200);
+	RIG_WAIT(&rig, released_packets, 200);
+	struct remus_netbuf_stats s = rig_stats(&rig);
+	CU_ASSERT_EQUAL(s.accepted_packets, 200);
+	CU_ASSERT_EQUAL(s.released_bytes, 200 * 100);
+	CU_ASSERT_EQUAL(s.held_packets, 0);
+	CU_ASSERT_EQUAL(s.held_bytes, 0);
+	CU_ASSERT_EQUAL(s.held_packets_peak, 0);
+	CU_ASSERT_EQUAL(s.dropped_packets, 0);
+	rig_close(&rig);
+}
+
+static void closed_moves_nothing(void)
+{
+	struct rig rig;
+	uint8_t frame[60];
+	struct remus_addresses addresses;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	rig_guest_sends(&rig, 1, 3);
+	rig_frame(frame, sizeof frame, 0x0800, 50);
+	CU_ASSERT(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+	CU_ASSERT(rig_silent(rig.net) && rig_silent(rig.guest));
+	CU_ASSERT_EQUAL(rig_stats(&rig).accepted_packets, 0);
+	rig.netbuf->ops->addresses(rig.netbuf, &addresses);
+	CU_ASSERT_EQUAL(addresses.count, 0);
+
+	/* What the network sent meanwhile was for nobody; what the guest sent is its own. */
+	RIG_DO(&rig, pass);
+	rig_expect(rig.net, 1, 3);
+	rig_frame(frame, sizeof frame, 0x0800, 51);
+	CU_ASSERT(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+	rig_expect(rig.guest, 51, 1);
+	RIG_WAIT(&rig, received_packets, 1);
+	rig_close(&rig);
+}
+
+static void holds_seals_releases(void)
+{
+	struct rig rig;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	rig_guest_sends(&rig, 1, 3);
+	RIG_DO(&rig, seal, 10);
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 3); /* at once: seal took them all */
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_bytes, 300);
+	rig_guest_sends(&rig, 4, 2);
+	RIG_WAIT(&rig, accepted_packets, 5);
+	CU_ASSERT(rig_silent(rig.net)); /* I1 */
+
+	RIG_DO(&rig, release, 9); /* an older one: nothing */
+	CU_ASSERT(rig_silent(rig.net));
+	RIG_DO(&rig, release, 10);
+	rig_expect(rig.net, 1, 3);
+	CU_ASSERT(rig_silent(rig.net));
+	RIG_DO(&rig, release, 10); /* again: nothing */
+	RIG_DO(&rig, release, 99); /* nothing is sealed */
+	CU_ASSERT(rig_silent(rig.net));
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 2);
+
+	RIG_DO(&rig, seal, 11);
+	RIG_DO(&rig, release, 12); /* a later ack covers it */
+	rig_expect(rig.net, 4, 2);
+
+	RIG_DO(&rig, seal, 12); /* an empty epoch */
+	rig_guest_sends(&rig, 6, 1);
+	RIG_WAIT(&rig, accepted_packets, 6);
+	RIG_DO(&rig, release, 12);
+	CU_ASSERT(rig_silent(rig.net));
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 1);
+
+	RIG_DO(&rig, pass);
+	rig_expect(rig.net, 6, 1);
+	rig_guest_sends(&rig, 7, 1);
+	rig_expect(rig.net, 7, 1);
+	RIG_WAIT(&rig, released_packets, 7);
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets_peak, 5);
+	rig_close(&rig);
+}
+
+static void one_sealed_epoch_at_most(void)
+{
+	struct rig rig;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	RIG_DO(&rig, seal, 1); /* empty, and yet sealed */
+	rig_guest_sends(&rig, 1, 2);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->seal(rig.netbuf, 2, &err), -EBUSY);
+	UNIT_ASSERT_MESSAGE(err, "epoch 1 is sealed");
+	RIG_WAIT(&rig, accepted_packets, 2);
+	RIG_DO(&rig, release, 2); /* changed nothing: these two are of epoch 2, still open */
+	CU_ASSERT(rig_silent(rig.net));
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 2);
+	RIG_DO(&rig, seal, 2);
+	RIG_DO(&rig, release, 2);
+	rig_expect(rig.net, 1, 2);
+	rig_close(&rig);
+}
+
+static void refuses_in_the_wrong_state(void)
+{
+	struct rig rig;
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_addresses none = {0};
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->hold(rig.netbuf, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "hold while closed");
+	CU_ASSERT_EQUAL(rig.netbuf->ops->seal(rig.netbuf, 1, &err), -EINVAL);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->release(rig.netbuf, 1, &err), -EINVAL);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->announce(rig.netbuf, &none, &err), -EINVAL);
+	RIG_DO(&rig, pass);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->seal(rig.netbuf, 1, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "seal while passing");
+	RIG_DO(&rig, hold);
+	RIG_DO(&rig, hold);
+	CU_ASSERT_EQUAL(rig.netbuf->ops->announce(rig.netbuf, &none, &err), -EINVAL); /* I12 */
+	CU_ASSERT(rig_silent(rig.net));
+	rig_close(&rig);
+}
+
+static void discards_sealed_and_open(void)
+{
+	struct rig rig;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	rig_guest_sends(&rig, 1, 3);
+	RIG_DO(&rig, seal, 1);
+	rig_guest_sends(&rig, 4, 4);
+	RIG_DO(&rig, discard);
+	CU_ASSERT_EQUAL(rig_stats(&rig).discarded_packets, 7);
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 0);
+	RIG_DO(&rig, release, 1);
+	CU_ASSERT(rig_silent(rig.net));
+	rig_guest_sends(&rig, 8, 1); /* still holding, and a seal is possible again */
+	RIG_DO(&rig, seal, 2);
+	CU_ASSERT(rig_silent(rig.net));
+	RIG_DO(&rig, release, 2);
+	rig_expect(rig.net, 8, 1);
+	rig_close(&rig);
+}
+
+/* I1: whatever the EtherType, and byte by byte what the guest sent. */
+static void every_ethertype(void)
+{
+	static const unsigned types[] = {0x0800, 0x86dd, 0x0806, 0x8100, 0x88a8,
+					 0x88cc, 0x0026, 0x8035, 0xbeef};
+	struct rig rig;
+	uint8_t sent[200], got[200];
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(types); i++) {
+		rig_frame(sent, 60 + i, types[i], i);
+		CU_ASSERT_FATAL(rig_send(rig.guest, rig.host_path, sent, 60 + i));
+		RIG_WAIT(&rig, accepted_packets, i + 1);
+	}
+	RIG_DO(&rig, seal, 1);
+	CU_ASSERT(rig_silent(rig.net));
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, REMUS_ARRAY_SIZE(types));
+	RIG_DO(&rig, release, 1);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(types); i++) {
+		rig_frame(sent, 60 + i, types[i], i);
+		CU_ASSERT_EQUAL(recv(rig.net, got, sizeof got, 0), (ssize_t)(60 + i));
+		CU_ASSERT(memcmp(sent, got, 60 + i) == 0);
+	}
+	rig_close(&rig);
+}
+
+static void caps_drop_the_newest(void)
+{
+	struct rig rig;
+	uint8_t frame[400];
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 4, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	rig_guest_sends(&rig, 1, 7);
+	RIG_DO(&rig, seal, 1);
+	struct remus_netbuf_stats s = rig_stats(&rig);
+	CU_ASSERT_EQUAL(s.held_packets, 4);
+	CU_ASSERT_EQUAL(s.accepted_packets, 4);
+	CU_ASSERT_EQUAL(s.dropped_packets, 3);
+	CU_ASSERT_EQUAL(s.held_packets_peak, 4);
+	CU_ASSERT(rig_silent(rig.net));
+	RIG_DO(&rig, release, 1);
+	rig_expect(rig.net, 1, 4);
+	rig_guest_sends(&rig, 8, 1); /* room again */
+	RIG_DO(&rig, seal, 2);
+	RIG_DO(&rig, release, 2);
+	rig_expect(rig.net, 8, 1);
+	RIG_DO(&rig, pass); /* a small cap is no limit to what passes */
+	for (uint64_t i = 0; i < 5; i++) {
+		rig_guest_sends(&rig, 100 + 8 * i, 8);
+		rig_expect(rig.net, 100 + 8 * i, 8);
+	}
+	rig_close(&rig);
+
+	static const struct {
+		size_t bytes;
+		bool kept;
+	} sizes[] = {{400, true}, {400, true}, {300, false}, {200, true}, {22, false}};
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 1000);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(sizes); i++) {
+		rig_frame(frame, sizes[i].bytes, 0x0800, i);
+		CU_ASSERT(rig_send(rig.guest, rig.host_path, frame, sizes[i].bytes));
+	}
+	RIG_DO(&rig, seal, 1);
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_bytes, 1000);
+	CU_ASSERT_EQUAL(rig_stats(&rig).dropped_packets, 2);
+	RIG_DO(&rig, release, 1);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(sizes); i++)
+		if (sizes[i].kept)
+			rig_expect(rig.net, i, 1);
+	rig_close(&rig);
+}
+
+static void sizes_of_frames(void)
+{
+	static const size_t sizes[] = {22, 1514, 9014, 65550};
+	struct rig rig;
+	uint8_t *frame = malloc(RIG_FRAME_MAX);
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(sizes); i++) {
+		rig_frame(frame, sizes[i], 0x0800, i);
+		CU_ASSERT_FATAL(rig_send(rig.guest, rig.host_path, frame, sizes[i]));
+		RIG_WAIT(&rig, accepted_packets, i + 1);
+	}
+	rig_frame(frame, 65551, 0x0800, 77); /* longer than any frame */
+	CU_ASSERT_FATAL(rig_send(rig.guest, rig.host_path, frame, 65551));
+	RIG_WAIT(&rig, dropped_packets, 1);
+	CU_ASSERT(rig_send(rig.guest, rig.host_path, frame, 0)); /* and an empty datagram */
+	RIG_DO(&rig, seal, 1);
+	RIG_DO(&rig, release, 1);
+	for (unsigned i = 0; i < REMUS_ARRAY_SIZE(sizes); i++) {
+		ssize_t got = recv(rig.net, frame, RIG_FRAME_MAX, 0);
+		CU_ASSERT_EQUAL(got, (ssize_t)sizes[i]);
+		CU_ASSERT_EQUAL(frame[sizes[i] - 1], i);
+	}
+	free(frame);
+	rig_close(&rig);
+}
+
+/* ---- the boundary, under a flood ---- */
+
+struct flood {
+	struct rig *rig;
+	_Atomic bool stop;
+	uint64_t next; /* number of the next frame */
+	pthread_t thread;
+};
+
+static void *flood(void *argument)
+{
+	struct flood *f = argument;
+	uint8_t frame[64];
+
+	/* bounded, so that the cap of held frames is never reached however slow the reader is */
+	for (int i = 0; i < 5000 && !f->stop; i++) {
+		rig_frame(frame, sizeof frame, 0x0800, f->next);
+		if (!rig_send(f->rig->guest, f->rig->host_path, frame, sizeof frame))
+			break;
+		f->next++;
+	}
+	return NULL;
+}
+
+static void guest_runs(struct flood *f)
+{
+	f->stop = false;
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&f->thread, NULL, flood, f), 0);
+}
+
+static void guest_stops(struct flood *f)
+{
+	f->stop = true;
+	pthread_join(f->thread, NULL);
+}
+
+/*
+ * Epoch after epoch: the guest floods, is stopped, the epoch sealed, the guest set running again, and only then
+ * the epoch released. What comes out must be exactly what was sent before the stop, although the relay thread
+ * was in the middle of its work at each seal.
+ */
+static void exact_boundary_under_flood(void)
+{
+	struct rig rig;
+	struct flood f = {.rig = &rig};
+	uint64_t out = 0;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	guest_runs(&f);
+	for (uint64_t epoch = 1; epoch <= 60; epoch++) {
+		usleep((useconds_t)(epoch % 5) * 300);
+		guest_stops(&f);
+		RIG_DO(&rig, seal, epoch);
+		uint64_t boundary = f.next;
+		CU_ASSERT(rig_silent(rig.net)); /* I1 */
+		CU_ASSERT_EQUAL(rig_stats(&rig).accepted_packets + rig_stats(&rig).dropped_packets, boundary);
+		guest_runs(&f);
+		RIG_DO(&rig, release, epoch);
+		rig_expect(rig.net, out, (unsigned)(boundary - out));
+		CU_ASSERT(rig_silent(rig.net));
+		out = boundary;
+	}
+	guest_stops(&f);
+	RIG_DO(&rig, discard);
+	struct remus_netbuf_stats s = rig_stats(&rig);
+	CU_ASSERT_EQUAL(s.dropped_packets, 0);
+	CU_ASSERT_EQUAL(s.released_packets, out);
+	CU_ASSERT_EQUAL(s.released_packets + s.discarded_packets, f.next);
+	CU_ASSERT_EQUAL(s.accepted_packets, f.next);
+	printf("(%llu frames) ", (unsigned long long)f.next);
+	rig_close(&rig);
+}
+
+/* The network doesn't read: its socket fills, frames wait, those that follow wait behind them. */
+static void full_egress_keeps_order(void)
+{
+	struct rig rig;
+	unsigned count = 3000;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	for (unsigned i = 0; i < count; i += 10)
+		rig_guest_sends(&rig, i, 10);
+	RIG_DO(&rig, seal, 1);
+	RIG_DO(&rig, release, 1);
+	rig_guest_sends(&rig, count, 5); /* of epoch 2: not to leave with the rest */
+	RIG_WAIT(&rig, accepted_packets, count + 5);
+	CU_ASSERT(rig_stats(&rig).held_packets > 5);
+	RIG_DO(&rig, seal, 2);
+	rig_expect(rig.net, 0, count);
+	RIG_WAIT(&rig, released_packets, count);
+	CU_ASSERT(rig_silent(rig.net));
+	RIG_DO(&rig, pass);
+	rig_expect(rig.net, count, 5);
+	CU_ASSERT_EQUAL(rig_stats(&rig).dropped_packets, 0);
+	rig_close(&rig);
+}
+
+static void egress_that_refuses(void)
+{
+	struct rig rig;
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	rig_guest_sends(&rig, 1, 5);
+	RIG_DO(&rig, seal, 1);
+	close(rig.net);
+	RIG_DO(&rig, release, 1);
+	RIG_WAIT(&rig, dropped_packets, 5);
+	CU_ASSERT_EQUAL(rig_stats(&rig).held_packets, 0);
+	CU_ASSERT_EQUAL(rig_stats(&rig).released_packets, 0);
+	rig.net = rig_bind(rig.net_path); /* a switch that was started again */
+	rig_guest_sends(&rig, 6, 1);
+	RIG_DO(&rig, seal, 2);
+	RIG_DO(&rig, release, 2);
+	rig_expect(rig.net, 6, 1);
+	rig_close(&rig);
+}
+
+/* A stopped guest reads nothing for a while, a missing one never will. */
+static void guest_that_does_not_read(void)
+{
+	struct rig rig;
+	uint8_t frame[60];
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	for (uint64_t i = 0; i < 20; i++) { /* twice what the guest's socket takes by default */
+		rig_frame(frame, sizeof frame, 0x0800, i);
+		CU_ASSERT_FATAL(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+	}
+	rig_expect(rig.guest, 0, 20); /* in order, none missing */
+	close(rig.guest);
+	unlink(rig.guest_path);
+	for (uint64_t i = 0; i < 40; i++) /* falls on the floor, and doesn't block anybody */
+		CU_ASSERT_FATAL(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+	rig.guest = rig_bind(rig.guest_path);
+	uint64_t number = UINT64_MAX;
+	for (int i = 0; i < 1000 && number != 99; i++) {
+		rig_frame(frame, sizeof frame, 0x0800, 99);
+		CU_ASSERT_FATAL(rig_send(rig.net, rig.bind_path, frame, sizeof frame));
+		number = rig_number(rig.guest);
+	}
+	CU_ASSERT_EQUAL(number, 99);
+	rig_close(&rig);
+}
+
+/* ---- sockets ---- */
+
+static int try_open(struct rig *rig, const char *egress, struct remus_error *err)
+{
+	struct remus_netbuf_config config = rig_config(rig, egress);
+	struct remus_netbuf *netbuf = NULL;
+	int rc = remus_netbuf_hold.open(&config, &netbuf, err);
+	if (!rc)
+		netbuf->ops->close(netbuf);
+	return rc;
+}
+
+static void host_socket_of_the_dead_and_the_living(void)
+{
+	struct rig rig;
+	struct stat st;
+	struct remus_error err = REMUS_ERROR_INIT;
+	char egress[128];
+
+	rig_lay(&rig);
+	snprintf(egress, sizeof egress, "unix:%s", rig.net_path);
+	int other = rig_bind(rig.host_path);
+	CU_ASSERT_EQUAL(try_open(&rig, egress, &err), -EBUSY);
+	UNIT_ASSERT_MESSAGE(err, rig.host_path);
+	UNIT_ASSERT_MESSAGE(err, "live process");
+	CU_ASSERT_EQUAL(lstat(rig.host_path, &st), 0);
+
+	close(other); /* killed: the name stays, nobody is behind it */
+	CU_ASSERT_EQUAL(lstat(rig.host_path, &st), 0);
+	CU_ASSERT_EQUAL(try_open(&rig, egress, &err), 0);
+	CU_ASSERT(lstat(rig.host_path, &st) < 0);
+
+	close(open(rig.host_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600)); /* a plain file is somebody's */
+	CU_ASSERT_EQUAL(try_open(&rig, egress, &err), -EEXIST);
+	CU_ASSERT_EQUAL(lstat(rig.host_path, &st), 0);
+	unlink(rig.host_path);
+
+	rig_open(&rig, NULL, 0, 0); /* displaced: somebody else's socket isn't ours to remove */
+	unlink(rig.host_path);
+	other = rig_bind(rig.host_path);
+	rig.netbuf->ops->close(rig.netbuf);
+	rig.netbuf = NULL;
+	CU_ASSERT_EQUAL(lstat(rig.host_path, &st), 0);
+	close(other);
+	unlink(rig.host_path);
+	rig_close(&rig);
+}
+
+static void refuses_what_it_cannot_hold(void)
+{
+	struct rig rig;
+	struct remus_error err = REMUS_ERROR_INIT;
+	char long_path[200] = "unix:/";
+	memset(long_path + 6, 'x', sizeof long_path - 7);
+
+	rig_lay(&rig);
+	const struct {
+		const char *egress;
+		int code;
+		const char *word;
+	} bad[] = {
+		{NULL, -EINVAL, "packet:IFNAME, tap:IFNAME, unix:PATH"},
+		{"", -EINVAL, "packet:IFNAME"},
+		{"packet", -EINVAL, "packet:IFNAME"},
+		{"bridge:br0", -EINVAL, "packet:IFNAME"},
+		{"packet:", -EINVAL, "1 to 15 bytes"},
+		{"packet:0123456789abcdef", -EINVAL, "1 to 15 bytes"},
+		{"tap:", -EINVAL, "1 to 15 bytes"},
+		{"packet:remus-none", -ENODEV, "no interface remus-none"},
+		{"packet:lo", 0, NULL}, /* down, or no Ethernet */
+		{"unix:", -EINVAL, "empty"},
+		{"unix:/x,fast", -EINVAL, "bind=PATH"},
+		{"unix:/x,bind=", -EINVAL, "empty"},
+		{"unix:/x,bind=/no/such/dir/s", -ENOENT, "/no/such/dir/s"},
+		{long_path, -ENAMETOOLONG, "107 bytes"},
+	};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(bad); i++) {
+		err.message[0] = 0;
+		int rc = try_open(&rig, bad[i].egress, &err);
+		CU_ASSERT(rc < 0);
+		if (bad[i].code)
+			CU_ASSERT_EQUAL(rc, bad[i].code);
+		UNIT_ASSERT_MESSAGE(err, bad[i].word ? bad[i].word : "lo");
+	}
+	struct remus_netbuf_config config = rig_config(&rig, "unix:/x");
+	struct remus_netbuf *netbuf;
+	config.nic.kind = REMUS_NIC_TAP;
+	CU_ASSERT_EQUAL(remus_netbuf_hold.open(&config, &netbuf, &err), -ENOTSUP);
+	UNIT_ASSERT_MESSAGE(err, "-netdev dgram");
+	config = rig_config(&rig, "unix:/x");
+	memset(config.nic.host_path, 'y', sizeof config.nic.host_path); /* not terminated */
+	CU_ASSERT_EQUAL(remus_netbuf_hold.open(&config, &netbuf, &err), -ENAMETOOLONG);
+	config = rig_config(&rig, "unix:/x");
+	strcpy(config.nic.host_path, config.nic.guest_path);
+	CU_ASSERT_EQUAL(remus_netbuf_hold.open(&config, &netbuf, &err), -EINVAL);
+	rig_close(&rig);
+}
+
+/* ---- addresses ---- */
+
+static void learns_and_announces(void)
+{
+	static const uint8_t arp[28] = {0,    1, 8,    0,    6,	   4,	0, 1, 0x52,
+					0x54, 0, 0x12, 0x34, 0x56, 192, 0, 2, 7};
+	struct rig rig;
+	struct remus_addresses addresses, foreign = {.count = 1};
+	uint8_t frame[60], expected[REMUS_ANNOUNCE_MAX], got[REMUS_ANNOUNCE_MAX];
+
+	rig_lay(&rig);
+	rig_open(&rig, NULL, 0, 0);
+	RIG_DO(&rig, pass);
+	RIG_DO(&rig, hold);
+	rig_frame(frame, sizeof frame, 0x0806, 0);
+	memcpy(frame + 14, arp, sizeof arp);
+	CU_ASSERT(rig_send(rig.guest, rig.host_path, frame, sizeof frame));
+	RIG_DO(&rig, seal, 1);
+	rig.netbuf->ops->addresses(rig.netbuf, &addresses);
+	CU_ASSERT_EQUAL(addresses.count, 1);
+	CU_ASSERT_EQUAL(addresses.entry[0].ip[3], 7);
+	RIG_DO(&rig, discard);
+	RIG_DO(&rig, pass);
+
+	RIG_DO(&rig, announce, &addresses);
+	size_t length = remus_announce_frame(&addresses.entry[0], expected);
+	CU_ASSERT_EQUAL(recv(rig.net, got, sizeof got, 0), (ssize_t)length);
+	CU_ASSERT(memcmp(got, expected, length) == 0);
+	CU_ASSERT(rig_silent(rig.net));
+
+	foreign.entry[0] = addresses.entry[0]; /* another interface's address: here only our MAC is told */
+	foreign.entry[0].mac[5] ^= 1;
+	RIG_DO(&rig, announce, &foreign);
+	length = remus_announce_rarp(rig_mac, expected);
+	CU_ASSERT_EQUAL(recv(rig.net, got, sizeof got, 0), (ssize_t)length);
+	CU_ASSERT(memcmp(got, expected, length) == 0);
+	CU_ASSERT_EQUAL(rig_stats(&rig).accepted_packets, 1); /* announcements aren't the guest's frames */
+	CU_ASSERT_EQUAL(rig_stats(&rig).released_packets, 0);
+	rig_close(&rig);
+}
+
+static const struct unit_case cases[] = {
+	{"passes both ways", passes_both_ways},
+	{"closed moves nothing", closed_moves_nothing},
+	{"holds, seals, releases", holds_seals_releases},
+	{"one sealed epoch at most", one_sealed_epoch_at_most},
+	{"refuses in the wrong state", refuses_in_the_wrong_state},
+	{"discards sealed and open", discards_sealed_and_open},
+	{"every EtherType is held", every_ethertype},
+	{"caps drop the newest", caps_drop_the_newest},
+	{"sizes of frames", sizes_of_frames},
+	{"exact boundary under a flood", exact_boundary_under_flood},
+	{"full egress keeps order", full_egress_keeps_order},
+	{"egress that refuses", egress_that_refuses},
+	{"guest that does not read", guest_that_does_not_read},
+	{"host socket of the dead and the living", host_socket_of_the_dead_and_the_living},
+	{"refuses what it cannot hold", refuses_what_it_cannot_hold},
+	{"learns and announces", learns_and_announces},
+};
+UNIT_MAIN("hold", cases)

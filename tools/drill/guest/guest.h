@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The drill's guest: one static program that is the whole user space of the virtual machine. Its parts:
+ *   setup.c  what an init must do before anything works (mounts, modules, addresses)
+ *   stamp.c  the memory workload that checks itself
+ *   echo.c   the network workload: a TCP echo with a rising counter, and the control port
+ *   guest.c  the loop that runs them, and the time stamp counter's frequency (run on the host)
+ * The other half of the conversation is remus_drill/client.py.
+ */
+#ifndef REMUS_DRILL_GUEST_H
+#define REMUS_DRILL_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Say why on the console and power off: an init has nobody to return an error to. */
+void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+
+/* ---- setup.c ---- */
+void setup_mounts(void);
+/* Loads /modules/NAME for each name in /modules/order. */
+void setup_modules(void);
+/* eth0: @ip4 as "10.77.0.10/24", @ip6 as "fd77::10/64". */
+void setup_network(const char *ip4, const char *ip6);
+/* The value of "NAME=VALUE" on the kernel's command line, or NULL (static storage per name: copy it). */
+const char *setup_argument(const char *name);
+
+/* ---- stamp.c ---- */
+struct stamp_report {
+	uint64_t pages, bad, torn, stale; /* of the last full verify pass */
+	uint64_t stamped;		  /* pages stamped since the start */
+	uint64_t checked, checked_bad;	  /* by the slow check that always runs and by full passes */
+	uint64_t first_bad_page, first_bad_expected, first_bad_found;
+};
+/* Map and stamp @pages pages. @rate: pages to stamp again each second. */
+void stamp_start(uint64_t pages, uint64_t rate);
+/* Called every few milliseconds: stamps what is due, checks a few pages. */
+void stamp_tick(void);
+/* Begin a full verify pass, spread over the following ticks. */
+void stamp_verify_begin(void);
+bool stamp_verify_running(void);
+const struct stamp_report *stamp_report(void);
+
+/* ---- echo.c ---- */
+/* Listen on the two ports and register with @epoll. */
+void echo_start(int epoll);
+/* One epoll event; @data is what was registered. */
+void echo_event(void *data, uint32_t events);
+/* Called at every tick: answers a verify request whose pass has ended. */
+void echo_tick(void);
+
+#endif

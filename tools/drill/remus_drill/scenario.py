@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One drill, from an empty network to the verdict. Runs inside namespaces of its own (launch.py).
+
+    build the network - start both daemons - boot the guest - protect it - connect the client - run
+    - the fault - wait until the client talks to the survivor - check the guest's memory - power the guest off
+    - stop the daemons in order - look for litter - compare what was seen with the traces
+
+Nothing is asserted on the way: each step records what it saw in `facts`, and report.py decides.
+"""
+
+import glob
+import os
+import random
+import time
+
+from . import DrillError, control, litter, observer, report
+from .client import Client
+from .hosts import Host, kill_pid
+from .topology import ADDRESS, GUEST_MAC, Topology, link_set
+from .waiting import wait_for
+
+SURVIVOR_TALKS = 15  # s: until every connection has an answer from the survivor
+KEEP_TALKING = 2.0   # s: how long the survivor must go on serving
+
+
+class Drill:
+    """See above."""
+
+    def __init__(self, plan, folder, say):
+        self.plan, self.folder, self.say = plan, folder, say
+        self.fault = plan["kill"]
+        self.began = time.monotonic()
+        self.client = self.topology = None
+        self.sniffers = {}
+        self.arbiter = os.path.join(folder, "arbiter")
+        os.mkdir(self.arbiter)
+        self.hosts = {}
+        self.fault_time = None
+        self.claims_allowed = 1
+        self.name = None
+        self.facts = {
+            "fault": self.fault, "memory": plan["memory"], "interval": plan["interval"], "seed": plan["seed"],
+            "seconds": 0.0, "before": {}, "survivor_status": {}, "guests": {"a": 0, "b": 0}, "guest_check": {},
+            "client": {"connections": plan["connections"], "bytes": 0, "replies": 0, "corrupt": 0, "resets": 0,
+                       "rolled_back": 0, "survived": False, "stall": 0.0, "notes": []},
+            "egress": {"early": [], "checked": 0, "missing": 0, "sniffer_lost": 0, "standby_frames": 0},
+            "events_missing": [], "wrong": [], "litter": [], "errors": []}
+
+    def step(self, text):
+        self.say(f"{time.monotonic() - self.began:6.2f}  {text}")
+
+    # ---- the way to protection ----
+    def build(self):
+        self.topology = Topology()
+        for name in "ab":
+            self.hosts[name] = Host(self.topology.hosts[name], os.path.join(self.folder, name))
+            self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
+            self.sniffers[name].start()
+        self.a, self.b = self.hosts["a"], self.hosts["b"]
+        for host in self.hosts.values():
+            host.start_remusd()
+        self.step("two hosts are up, each runs remusd")
+        seconds = self.a.start_guest(self.plan)
+        self.step(f"the guest runs on host a (booted in {seconds:.1f} s)")
+
+    def protect(self):
+        self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
+                   "--arbiter", "file:" + self.arbiter, "--egress", "packet:lan", timeout=60)
+        wait_for("host a to say that the guest is protected", 10, lambda: self.domain(self.a).get("protected"))
+        self.name = self.domain(self.a).get("name")
+        self.step("the guest is protected by host b")
+
+    def domain(self, host):
+        domains = host.domains()
+        return domains[-1] if domains else {}
+
+    def run(self):
+        self.client = Client(self.plan["connections"], self.plan["seed"])
+        self.client.connect()
+        self.client.start()
+        chance = random.Random(self.plan["seed"])
+        until = time.monotonic() + self.plan["seconds"] + chance.uniform(0, 20 * self.plan["interval"] / 1000)
+        self.step(f"{self.plan['connections']} connections are open and talk; the fault comes in "
+                  f"{until - time.monotonic():.2f} s")
+        while (rest := until - time.monotonic()) > 0:
+            time.sleep(min(0.25, rest))
+            self.client.check()
+            if rest > 0.05:
+                self.note_status()
+        if not self.facts["before"]:
+            self.note_status()
+
+    def note_status(self):
+        status = self.domain(self.a)
+        if status.get("state") == "protected":
+            self.facts["before"] = status
+        elif not self.facts["before"]:
+            raise DrillError(f"host a says the guest is {status.get('state', 'unknown')}, not protected: "
+                             f"{status.get('reason', '')}")
+
+    # ---- the faults ----
+    def strike(self):
+        status = self.domain(self.a)
+        getattr(self, "_fault_" + self.fault)(status)
+
+    def _now(self, text):
+        self.fault_time = time.monotonic()
+        self.step(text)
+
+    def _dead_host(self, host):
+        """A dead host sends nothing more, not even a FIN: its links go first, its processes within the same ms."""
+        doomed = host.processes()
+        link_set(self.topology.host_ports(host.name), False)
+        host.kill_everything(doomed)
+
+    def _fault_host(self, _):
+        self._now("FAULT: host a dies")
+        self._dead_host(self.a)
+
+    def _fault_backup(self, _):
+        self._now("FAULT: host b dies")
+        self._dead_host(self.b)
+
+    def _fault_engine(self, status):
+        if not status.get("pid"):
+            raise DrillError("host a's status names no engine process")
+        self._now(f"FAULT: the engine on host a is killed (pid {status['pid']})")
+        kill_pid(status["pid"])
+
+    def _fault_qemu(self, _):
+        guests = self.a.guests()
+        self._now(f"FAULT: the guest's QEMU on host a is killed (pid {guests})")
+        for pid in guests:
+            kill_pid(pid)
+
+    def _fault_link(self, _):
+        self._now("FAULT: the replication link is cut")
+        link_set(self.topology.replication_ports(), False)
+
+    def _fault_none(self, _):
+        self._now("the guest is handed over in order")
+        self.a.ctl("failover", self.name, timeout=20)
+
+    def _fault_shutdown(self, _):
+        self.check_guest()
+        self.client.stop()
+        self._now("the guest powers itself off")
+        control.guest("poweroff")
+
+    # ---- and after ----
+    def guests(self):
+        return {name: len(host.guests()) for name, host in self.hosts.items()}
+
+    def settle(self):
+        """Until one guest is left and every connection has heard of it; then a while longer."""
+        if self.fault == "shutdown":
+            self._wait_all_guests_gone()
+            return
+        wait_for("every connection to get an answer from the survivor", SURVIVOR_TALKS,
+                 lambda: self.client.all_answered_since(self.fault_time))
+        heard = time.monotonic()
+        self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms after the fault")
+        try:
+            wait_for("the other side to give its guest up", 5, lambda: sum(self.guests().values()) == 1)
+        except DrillError:
+            pass  # report.py says it better
+        while time.monotonic() < heard + KEEP_TALKING:
+            time.sleep(0.1)
+            self.client.check()
+        last = time.monotonic() - 0.5
+        wait_for("every connection to be alive at the end", 5, lambda: self.client.all_answered_since(last))
+        self.facts["client"]["survived"] = True
+        self.facts["guests"] = self.guests()
+        self.facts["client"]["stall"] = self.client.stall(self.fault_time, heard)
+        self._note_survivor()
+
+    def _wait_all_guests_gone(self):
+        try:
+            wait_for("the guests to end", 5, lambda: not sum(self.guests().values()))
+        except DrillError:
+            pass
+        time.sleep(0.5)  # time for a resurrection that must not happen
+        self.facts["guests"] = self.guests()
+        self.expect_events(self.a, {"guest-shutdown"})
+        self.expect_events(self.b, {"standby-dropped"})
+
+    def _note_survivor(self):
+        survivor = next((n for n in "ab" if self.facts["guests"][n]), None)
+        if not survivor:
+            return
+        status = self.domain(self.hosts[survivor])
+        self.facts["survivor_status"] = status
+        self.step(f"host {survivor} runs the guest, state \"{status.get('state')}\"")
+        if status.get("protected"):
+            self.facts["wrong"].append(f"host {survivor} calls the guest protected though it is alone")
+        if survivor == "b":
+            self.expect_events(self.b, {"activated"} if self.fault != "none" else {"activated", "handed-over"}, any_of=True)
+        if self.fault == "backup":
+            self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
+
+    def expect_events(self, host, kinds, any_of=False):
+        raised = {e.get("kind") for e in host.events()}
+        if any_of and kinds & raised:
+            return
+        missing = [" or ".join(sorted(kinds))] if any_of else sorted(kinds - raised)
+        self.facts["events_missing"] += [f"{kind} (host {host.name})" for kind in missing]
+
+    def check_guest(self):
+        began = time.monotonic()
+        self.facts["guest_check"] = control.guest("verify")
+        self.step(f"the guest checked its memory: {self.facts['guest_check']['pages']} pages, "
+                  f"{self.facts['guest_check']['bad']} bad ({time.monotonic() - began:.1f} s)")
+
+    def protect_again(self):
+        """Host b comes back; nothing is restarted on host a."""
+        pids = self.a.processes()
+        link_set(self.topology.host_ports("b"), True)
+        self.b.start_remusd()
+        self.protect()
+        self.claims_allowed += 1
+        moment = time.monotonic()
+        time.sleep(1)
+        wait_for("the connections to go on under the new protection", 5,
+                 lambda: self.client.all_answered_since(moment))
+        guest = self.a.guests()
+        if not guest or guest[0] not in pids or self.a.remusd.pid not in pids:
+            self.facts["wrong"].append("protecting again restarted something on host a")
+        self.step("protected again")
+
+    # ---- the end ----
+    def finish_client(self):
+        if self.client is None:
+            return
+        self.client.stop()
+        tally, mine = self.client.tally, self.facts["client"]
+        for name in ("bytes", "replies", "corrupt", "resets", "rolled_back"):
+            mine[name] = getattr(tally, name)
+        mine["notes"] = tally.notes
+        if self.client.failure:
+            self.facts["errors"].append(self.client.failure)
+
+    def power_off(self):
+        if self.fault != "shutdown":
+            control.guest("poweroff")
+            wait_for("the guest to power off", 8, lambda: not sum(self.guests().values()))
+            self.step("the guest powered off")
+
+    def stop_daemons(self):
+        """SIGTERM. A host that died is switched on again first: a new remusd must clear what the old one left."""
+        if self.fault == "host":
+            link_set(self.topology.host_ports("a"), True)
+            self.a.start_remusd()
+        if self.fault == "link":
+            link_set(self.topology.replication_ports(), True)
+        for host in self.hosts.values():
+            wrong = host.stop_remusd()
+            if wrong:
+                self.facts["wrong"].append(wrong)
+        engine_sockets = [os.path.join(self.a.guest, "switch")] if self.fault != "host" else []
+        if self.fault in ("none", "shutdown"):
+            self.claims_allowed = 0
+        try:  # children may take a moment longer than their daemon
+            wait_for("processes to end", 2, lambda: not any(h.processes() for h in self.hosts.values()))
+        except DrillError:
+            pass
+        self.facts["litter"] = litter.report(self.hosts.values(), self.arbiter, self.claims_allowed, engine_sockets)
+
+    def compare(self):
+        for sniffer in self.sniffers.values():
+            sniffer.stop()
+            self.facts["egress"]["sniffer_lost"] += sniffer.lost
+        trace = {role: sorted(sum((observer.read_trace(p) for p in glob.glob(f"{host.trace}/*.{role}.trace")), []),
+                              key=lambda e: e["t"])
+                 for role, host in (("primary", self.a), ("backup", self.b))}
+        free_from = None
+        if self.fault == "engine" and self.facts["guests"]["a"]:
+            free_from = min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
+                             and e["mono_us"] >= self.fault_time * 1e6), default=None)
+        result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from)
+        early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
+        self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
+                                    standby_frames=len(early_b))
+        self._check_loudness(trace["primary"])
+
+    def _check_loudness(self, primary):
+        """I7: the event comes before any ungated output."""
+        opened = [e["t"] for e in primary if e["ev"] == "pass" and self.fault_time and e["t"] > self.fault_time * 1e6]
+        told = [e["mono_us"] for e in self.events_a if e.get("kind") in ("backup-lost", "unprotected", "solo")]
+        if self.fault == "backup" and opened and (not told or min(told) > opened[0]):
+            self.facts["wrong"].append("the egress was opened before an event told that protection is lost (I7)")
+
+    def hold(self):
+        """All of it; returns the facts. Never raises for what the system under test does wrong."""
+        self.events_a = []
+        try:
+            for action in (self.build, self.protect, self.run, self.strike, self.settle):
+                action()
+            if self.fault == "backup":
+                self.protect_again()
+            if self.fault != "shutdown":
+                self.check_guest()
+            self.finish_client()
+            self.events_a = self.a.events()
+            self.power_off()
+            self.stop_daemons()
+            self.compare()
+        except DrillError as e:
+            self.facts["errors"].append(str(e))
+            self.facts["guests"] = self.guests() if self.hosts else self.facts["guests"]
+            self.finish_client()
+        finally:
+            self.abandon()
+        self.facts["seconds"] = time.monotonic() - self.began
+        return self.facts
+
+    def abandon(self):
+        """Whatever happened, leave no process."""
+        for sniffer in self.sniffers.values():
+            sniffer.stop()
+        for host in self.hosts.values():
+            host.kill_everything()
+
+
+def hold(plan, folder, say):
+    """(the JSON object, the report's lines)."""
+    facts = Drill(plan, folder, say).hold()
+    result = report.to_json(facts)
+    return result, report.text(result)

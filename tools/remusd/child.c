@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The child's end of the socket pair. Messages are JSON objects, one per SOCK_SEQPACKET record, so that a dead
+ * child's last words ("armed") are read whole or not at all.
+ *
+ * When the daemon dies the pair shows EOF: a session under way is ended in order (nobody could steer it any
+ * more), and the guest's network is forwarded by an orphan until the guest ends or a new daemon takes over.
+ */
+#include "remusd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "remus/log.h"
+#include "remus/util.h"
+
+#define ADMIT_DEADLINE_MS 5000
+
+int message_send(int fd, json_t *message)
+{
+	REMUS_AUTO_FREE char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+
+	json_decref(message);
+	if (!text)
+		return -ENOMEM;
+	size_t length = strlen(text);
+	if (length > MESSAGE_MAX)
+		return -EMSGSIZE;
+	return send(fd, text, length, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+json_t *message_receive(int fd, int *error)
+{
+	static char buffer[MESSAGE_MAX + 1];
+	ssize_t n = recv(fd, buffer, MESSAGE_MAX, MSG_DONTWAIT);
+
+	*error = 0;
+	if (n <= 0) {
+		*error = n < 0 ? -errno : 0;
+		return NULL;
+	}
+	json_t *message = json_loadb(buffer, (size_t)n, 0, NULL);
+	if (!message)
+		*error = -EBADMSG;
+	return message;
+}
+
+static enum remus_command next_command(void *context)
+{
+	struct child *c = context;
+	int error;
+
+	if (c->orphan)
+		return REMUS_COMMAND_NONE;
+	json_t *message = message_receive(c->fd, &error);
+	if (!message && error == 0) {
+		remus_warn("the daemon is gone: ending protection, forwarding the guest's network on");
+		c->orphan = true;
+		int quiet =
+			eventfd(0, EFD_CLOEXEC); /* in its place, so that poll(2) doesn't spin on the EOF */
+		if (quiet >= 0) {
+			dup2(quiet, c->fd);
+			close(quiet);
+		}
+		return REMUS_COMMAND_QUIT;
+	}
+	if (!message)
+		return REMUS_COMMAND_NONE;
+	static const struct {
+		const char *word;
+		enum remus_command command;
+	} commands[] = {
+		{"unprotect", REMUS_COMMAND_UNPROTECT},
+		{"failover", REMUS_COMMAND_FAILOVER},
+		{"force", REMUS_COMMAND_FORCE},
+		{"quit", REMUS_COMMAND_QUIT},
+	};
+	const char *word = json_string_value(json_object_get(message, "cmd"));
+	enum remus_command found = REMUS_COMMAND_NONE;
+	for (size_t i = 0; word && i < REMUS_ARRAY_SIZE(commands); i++)
+		if (!strcmp(word, commands[i].word))
+			found = commands[i].command;
+	json_decref(message);
+	if (found == REMUS_COMMAND_QUIT)
+		c->quit = true;
+	return found;
+}
+
+static void send_status(void *context, const struct remus_status *status)
+{
+	struct child *c = context;
+	message_send(c->fd, json_pack("{s:s, s:o}", "t", "status", "status", status_json(status)));
+}
+
+static void send_event(void *context, enum remus_level level, const char *kind, const char *text)
+{
+	static const char *const words[] = {"info", "warning", "error"};
+	struct child *c = context;
+
+	if (message_send(c->fd, json_pack("{s:s, s:s, s:s, s:s}", "t", "event", "level", words[level], "kind",
+					  kind, "text", text)) < 0)
+		remus_warn("%s: %s", kind, text); /* no daemon to tell: at least the log has it */
+}
+
+static void send_armed(void *context)
+{
+	struct child *c = context;
+
+	c->session->armed = true;
+	message_send(c->fd, json_pack("{s:s}", "t", "armed"));
+}
+
+static int admit(void *context, const struct remus_hello *hello, struct remus_error *err)
+{
+	struct child *c = context;
+	struct remus_key key = {.generation = hello->generation};
+	char hex[2 * REMUS_SESSION_SIZE + 1];
+	int error;
+
+	memcpy(key.session, hello->session, sizeof key.session);
+	key_hex(&key, hex);
+	message_send(c->fd,
+		     json_pack("{s:s, s:s, s:I, s:s, s:s, s:I}", "t", "admit", "session", hex, "generation",
+			       (json_int_t)hello->generation, "name", hello->domain, "arbiter",
+			       hello->arbiter, "interval_ms", (json_int_t)hello->interval_ms));
+	struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
+	if (poll(&pfd, 1, ADMIT_DEADLINE_MS) <= 0)
+		return remus_fail(err, -ETIMEDOUT, "the backup's daemon does not answer its receiver");
+	json_t *reply = message_receive(c->fd, &error);
+	if (!reply)
+		return remus_fail(err, -EPIPE, "the backup's daemon is gone");
+	const char *dir = json_string_value(json_object_get(reply, "dir"));
+	const char *refused = json_string_value(json_object_get(reply, "refused"));
+	int rc = 0;
+	if (dir)
+		snprintf(c->dir, sizeof c->dir, "%s", dir);
+	else
+		rc = remus_fail(err, (int)json_integer_value(json_object_get(reply, "code")), "%s",
+				refused ? refused : "refused by the backup's daemon");
+	if (rc > 0)
+		rc = -EPROTO;
+	json_decref(reply);
+	return rc;
+}
+
+static const char *standby_dir(void *context)
+{
+	return ((struct child *)context)->dir;
+}
+
+void child_supervisor(struct child *child, struct remus_supervisor *out)
+{
+	*out = (struct remus_supervisor){
+		.context = child,
+		.command_fd = child->fd,
+		.next_command = next_command,
+		.status = send_status,
+		.event = send_event,
+		.armed = send_armed,
+		.admit = admit,
+		.standby_dir = standby_dir,
+	};
+}
+
+void child_failed(struct child *child, const struct remus_error *err)
+{
+	message_send(child->fd,
+		     json_pack("{s:s, s:i, s:s}", "t", "failed", "code", err->code, "message", err->message));
+}
+
+void child_outcome(struct child *child, const struct remus_outcome *out)
+{
+	if (child->orphan) { /* no daemon to keep the record */
+		child->session->armed = false;
+		child->session->outcome = true;
+		child->session->pid = getpid();
+		record_write(child->options, child->session);
+		return;
+	}
+	message_send(child->fd,
+		     json_pack("{s:s, s:s, s:s, s:i, s:b}", "t", "outcome", "word", out->word, "reason",
+			       out->reason, "code", out->code, "guest_here", out->guest_here));
+}

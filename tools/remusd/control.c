@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Clients of the control socket (docs/control.md): one request each, then answers until it is done. A client
+ * that doesn't read is dropped; it can hold up nothing.
+ */
+#include "remusd.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "client.h"
+#include "remus/log.h"
+#include "remus/util.h"
+
+#define CLIENTS_MAX	   64
+#define REQUEST_TIMEOUT_US 5000000u
+
+int control_open(struct daemon *d, struct remus_error *err)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	const char *path = d->options.control;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return remus_fail(err, -ENAMETOOLONG, "control socket %s: the path is longer than %zu bytes",
+				  path, sizeof address.sun_path - 1);
+	strcpy(address.sun_path, path);
+	d->control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->control_fd < 0)
+		return remus_fail_errno(err, "control socket");
+	/* A socket nobody listens on is a killed daemon's: take its place. */
+	if (connect(d->control_fd, (struct sockaddr *)&address, sizeof address) == 0)
+		return remus_fail(err, -EADDRINUSE, "control socket %s: another remusd is running there",
+				  path);
+	close(d->control_fd);
+	unlink(path);
+	d->control_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	mode_t old = umask(0177);
+	int rc = bind(d->control_fd, (struct sockaddr *)&address, sizeof address);
+	int saved = errno;
+	umask(old);
+	errno = saved;
+	if (rc < 0 || listen(d->control_fd, 16) < 0)
+		return remus_fail_errno(err, "control socket %s", path);
+	if (d->options.group) {
+		struct group *group = getgrnam(d->options.group);
+		if (!group)
+			return remus_fail(err, -ENOENT, "--control-group %s: no such group",
+					  d->options.group);
+		if (chown(path, (uid_t)-1, group->gr_gid) < 0 || chmod(path, 0660) < 0)
+			return remus_fail_errno(err, "control socket %s: giving it to group %s", path,
+						d->options.group);
+	}
+	return 0;
+}
+
+/* ---- answers ---- */
+
+static void drop(struct daemon *d, struct client *c)
+{
+	for (struct client **at = &d->clients; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	close(c->fd);
+	free(c);
+}
+
+bool client_send(struct client *c, json_t *line)
+{
+	REMUS_AUTO_FREE char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+
+	json_decref(line);
+	if (!text || c->dead)
+		return false;
+	struct iovec parts[2] = {{text, strlen(text)}, {"\n", 1}};
+	struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+	ssize_t want = (ssize_t)(parts[0].iov_len + 1);
+	if (sendmsg(c->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) != want)
+		c->dead = true; /* gone, or not reading */
+	return !c->dead;
+}
+
+void client_ok(struct client *c, json_t *result)
+{
+	client_send(c, json_pack("{s:o}", "ok", result));
+	c->done = true;
+}
+
+void client_error(struct client *c, int code, const char *message)
+{
+	client_send(c, json_pack("{s:{s:i, s:s}}", "error", "code", code, "message", message));
+	c->done = true;
+}
+
+/* ---- waiting clients ---- */
+
+static bool in_state(const struct session *s, const char *word)
+{
+	const char *state = json_string_value(json_object_get(s->status, "state"));
+	return state && !strcmp(state, word);
+}
+
+static const char *reason_of(const struct session *s, const json_t *failure)
+{
+	const char *text = json_string_value(json_object_get(failure, "message"));
+
+	if (!text)
+		text = json_string_value(json_object_get(failure, "reason"));
+	if (!text)
+		text = json_string_value(json_object_get(s->status, "reason"));
+	return text && *text ? text : "the session ended";
+}
+
+static void tell(struct client *c, struct session *s, const json_t *end)
+{
+	int code = (int)json_integer_value(json_object_get(end, "code"));
+
+	if (code >= 0)
+		code = -EIO;
+	switch (c->wait) {
+	case WAIT_PROTECT:
+		if (!end && in_state(s, "protected"))
+			client_ok(c, session_json(s));
+		else if (end)
+			client_error(c, code, reason_of(s, end));
+		else
+			client_send(c, json_pack("{s:o}", "progress", session_json(s)));
+		return;
+	case WAIT_UNPROTECT:
+		if (end)
+			client_ok(c, session_json(s));
+		return;
+	case WAIT_FAILOVER:
+		if (in_state(s, "active") || in_state(s, "discarded"))
+			client_ok(c, session_json(s));
+		else if (end)
+			client_error(c, code, reason_of(s, end));
+		else if (in_state(s, "protected") && remus_now_us() > c->deadline_us)
+			client_error(c, -ETIMEDOUT,
+				     "the guest was not handed over in time; it is still protected here");
+		return;
+	case WAIT_ATTACH:
+		if (end)
+			client_error(c, code, reason_of(s, end));
+		else if (in_state(s, "relay"))
+			client_ok(c, session_json(s));
+		return;
+	case WAIT_NONE:
+	case WAIT_EVENTS:
+		return;
+	}
+}
+
+void control_session_changed(struct daemon *d, struct session *s, const json_t *end)
+{
+	for (struct client *c = d->clients; c; c = c->next)
+		if (c->wait != WAIT_NONE && c->session_id == s->id && !c->done)
+			tell(c, s, end);
+}
+
+void control_tell_events(struct daemon *d)
+{
+	for (struct client *c = d->clients; c; c = c->next) {
+		if (c->wait != WAIT_EVENTS || c->seen == events_last())
+			continue;
+		json_t *all = events_since(c->seen), *event;
+		size_t i;
+		c->seen = events_last();
+		json_array_foreach(all, i, event) client_send(c, json_pack("{s:O}", "event", event));
+		json_decref(all);
+	}
+}
+
+/* ---- connections ---- */
+
+void control_accept(struct daemon *d)
+{
+	int fd = accept4(d->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	unsigned count = 0;
+
+	if (fd < 0)
+		return;
+	for (struct client *c = d->clients; c; c = c->next)
+		count++;
+	struct client *c = count < CLIENTS_MAX ? calloc(1, sizeof *c) : NULL;
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->fd = fd;
+	c->deadline_us = remus_now_us() + REQUEST_TIMEOUT_US;
+	c->next = d->clients;
+	d->clients = c;
+}
+
+static void read_request(struct daemon *d, struct client *c)
+{
+	ssize_t n = recv(c->fd, c->request + c->length, sizeof c->request - c->length, 0);
+
+	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+		c->dead = true;
+		return;
+	}
+	if (n < 0 || c->asked)
+		return; /* more than one request: not read */
+	c->length += (size_t)n;
+	char *end = memchr(c->request, '\n', c->length);
+	if (!end && c->length == sizeof c->request) {
+		client_error(c, -EMSGSIZE, "a request is one JSON object on a line of at most 64 KiB");
+		return;
+	}
+	if (!end)
+		return;
+	json_error_t why;
+	json_t *request = json_loadb(c->request, (size_t)(end - c->request), 0, &why);
+	c->asked = true;
+	if (!json_is_object(request)) {
+		char text[256];
+		snprintf(text, sizeof text, "a request is one JSON object on a line: %s", why.text);
+		client_error(c, -EBADMSG, text);
+	} else {
+		verb_run(d, c, request);
+	}
+	json_decref(request);
+}
+
+int control_poll_count(const struct daemon *d)
+{
+	int n = 0;
+
+	for (const struct client *c = d->clients; c; c = c->next)
+		n++;
+	return n;
+}
+
+int control_poll_fill(const struct daemon *d, struct pollfd *fds)
+{
+	int n = 0;
+
+	for (const struct client *c = d->clients; c; c = c->next)
+		fds[n++] = (struct pollfd){.fd = c->fd, .events = POLLIN};
+	return n;
+}
+
+void control_poll_done(struct daemon *d, const struct pollfd *fds, int count)
+{
+	uint64_t now = remus_now_us();
+
+	for (struct client *c = d->clients, *next; c; c = next) {
+		next = c->next;
+		for (int i = 0; i < count; i++)
+			if (fds[i].fd == c->fd && fds[i].revents)
+				read_request(d, c);
+		if (!c->asked && now > c->deadline_us)
+			c->dead = true;
+		if (c->dead || c->done)
+			drop(d, c);
+	}
+}
+
+void control_close(struct daemon *d)
+{
+	while (d->clients)
+		drop(d, d->clients);
+	if (d->control_fd >= 0)
+		close(d->control_fd);
+	d->control_fd = -1;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A child that protects a guest, takes up after a killed engine, or just forwards a guest's network. Whatever
+ * happens to protection, as long as the guest is on this host its network is forwarded (I8): every path that
+ * has the guest open ends in the relay.
+ */
+#include "remusd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "remus/log.h"
+#include "remus/util.h"
+
+struct setup {
+	struct remus_guest guest;
+	struct remus_arbiter *arbiter;
+	const char *egress[REMUS_NICS_MAX];
+	int egresses;
+	char standby_egress[1024];
+	char *host, *port;
+	struct remus_protect_config config;
+};
+
+static const char *text_of(const json_t *request, const char *name, const char *otherwise)
+{
+	const char *text = json_string_value(json_object_get(request, name));
+	return text ? text : otherwise;
+}
+
+static uint64_t number_of(const json_t *request, const char *name, uint64_t otherwise)
+{
+	const json_t *value = json_object_get(request, name);
+	return json_is_integer(value) && json_integer_value(value) >= 0 ? (uint64_t)json_integer_value(value)
+									: otherwise;
+}
+
+/* Attach to the guest and open the buffers of its interfaces. */
+static int open_guest(struct child *child, struct setup *s, struct remus_error *err)
+{
+	const struct session *session = child->session;
+	char backend[16];
+	const char *colon = strchr(session->locator, ':');
+	struct remus_nic nic[REMUS_NICS_MAX];
+	struct remus_domain_config config = {.run_dir = child->dir};
+
+	snprintf(backend, sizeof backend, "%.*s", colon ? (int)(colon - session->locator) : 0,
+		 session->locator);
+	const struct remus_domain_ops *ops = remus_domain_backend(backend);
+	if (!ops || !colon)
+		return remus_fail(err, -EINVAL, "%s: no such kind of domain; use qemu:QMP-SOCKET",
+				  session->locator);
+	int rc = remus_track_method_parse(text_of(session->request, "tracking", "auto"), &config.tracking,
+					  err);
+	if (rc == 0)
+		rc = ops->open(colon + 1, &config, &s->guest.domain, err);
+	if (rc < 0)
+		return rc;
+	int nics = ops->nics(s->guest.domain, nic, REMUS_NICS_MAX, err);
+	if (nics < 0)
+		return nics;
+	const json_t *list = json_object_get(session->request, "egress");
+	for (size_t i = 0; i < json_array_size(list) && i < REMUS_NICS_MAX; i++)
+		s->egress[s->egresses++] = json_string_value(json_array_get(list, i));
+	return remus_guest_open_nics(&s->guest, nic, nics, s->egress, s->egresses,
+				     number_of(session->request, "hold_mib", 0) << 20, err);
+}
+
+static void join_egress(const json_t *list, char *out, size_t size)
+{
+	size_t n = 0;
+
+	out[0] = 0;
+	for (size_t i = 0; i < json_array_size(list) && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? "," : "",
+				      json_string_value(json_array_get(list, i)));
+}
+
+static int fill_config(struct child *child, struct setup *s, bool recover, struct remus_error *err)
+{
+	const struct session *session = child->session;
+	const json_t *r = session->request;
+	struct remus_protect_config *c = &s->config;
+	static char trace[PATH_MAX + 160], uri[PATH_MAX + 32];
+
+	snprintf(uri, sizeof uri, "file:%s/arbiter", child->options->run_dir);
+	c->arbiter_uri = text_of(r, "arbiter", child->options->arbiter ? child->options->arbiter : uri);
+	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
+	if (rc == 0 && !recover)
+		rc = remus_link_parse_address(text_of(r, "to", ""), &s->host, &s->port, err);
+	if (rc < 0)
+		return rc;
+	const json_t *standby_egress = json_object_get(r, "standby_egress");
+	join_egress(standby_egress ? standby_egress : json_object_get(r, "egress"), s->standby_egress,
+		    sizeof s->standby_egress);
+	c->name = session->name;
+	c->host = s->host;
+	c->port = s->port;
+	c->key = session->key;
+	c->arbiter = s->arbiter;
+	c->standby_egress = s->standby_egress;
+	c->machine.interval_us = number_of(r, "interval_ms", 25) * 1000;
+	c->machine.on_backup_loss =
+		!strcmp(text_of(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
+	c->link.heartbeat_ms = (uint32_t)number_of(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
+	c->link.dead_ms = (uint32_t)number_of(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
+	c->cache_bytes = number_of(r, "cache_mib", 128) << 20;
+	c->threads = 1;
+	c->recover = recover;
+	if (child->options->trace_dir) {
+		snprintf(trace, sizeof trace, "%s/%s.primary.trace", child->options->trace_dir,
+			 session->name);
+		c->trace_path = trace;
+	}
+	return 0;
+}
+
+/* Forward until the guest ends or the daemon wants us gone. */
+static int relay(struct child *child, struct setup *s, struct remus_outcome *outcome)
+{
+	struct remus_supervisor supervisor;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	child_supervisor(child, &supervisor);
+	int rc = child->quit ? 1 : remus_relay_run(&s->guest, &supervisor, outcome, &err);
+	if (rc < 0) {
+		child_failed(child, &err);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+static void tear_down(struct setup *s)
+{
+	remus_guest_close(&s->guest);
+	if (s->arbiter)
+		s->arbiter->ops->close(s->arbiter);
+	free(s->host);
+	free(s->port);
+}
+
+/* Before the engine that died: its tracking is still in the guest, which may stand still. */
+static int sweep(struct setup *s, struct remus_error *err)
+{
+	struct remus_domain *domain = s->guest.domain;
+	int rc = domain->ops->track_sweep(domain, err);
+
+	if (rc < 0)
+		remus_warn("what the killed engine left in the guest's process could not be removed: %s",
+			   err->message);
+	return domain->ops->resume(domain, err);
+}
+
+static int protect(struct child *child, struct setup *s, bool recover, struct remus_outcome *outcome,
+		   struct remus_error *err)
+{
+	struct remus_supervisor supervisor;
+	int rc;
+
+	child_supervisor(child, &supervisor);
+	if (recover) {
+		/* Closed until the arbiter has spoken: from CLOSED straight to holding (I6). */
+		rc = remus_guest_hold(&s->guest, err);
+		if (rc == 0)
+			rc = sweep(s, err);
+	} else {
+		rc = s->arbiter->ops->open(s->arbiter, &s->config.key, err);
+		if (rc < 0)
+			remus_error_prefix(err, "arbiter %s", s->config.arbiter_uri);
+		if (rc == 0)
+			rc = remus_guest_pass(&s->guest, err);
+	}
+	if (rc < 0)
+		return rc;
+	return remus_primary_run(&s->guest, &s->config, &supervisor, outcome, err);
+}
+
+int engine_main(struct child *child, bool recover)
+{
+	struct setup s = {0};
+	struct remus_outcome outcome = {.guest_here = true};
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	int rc = open_guest(child, &s, &err);
+	if (rc < 0) {
+		child_failed(child, &err);
+		tear_down(&s);
+		return EXIT_FAILURE;
+	}
+	if (recover && !child->session->armed) {
+		/* Nobody else can run it: make it run here and forward. */
+		rc = sweep(&s, &err);
+		snprintf(outcome.word, sizeof outcome.word, "ended");
+		snprintf(outcome.reason, sizeof outcome.reason, "the engine died before the first commit");
+	} else {
+		rc = fill_config(child, &s, recover, &err);
+		if (rc == 0)
+			rc = protect(child, &s, recover, &outcome, &err);
+	}
+	if (rc < 0) {
+		child_failed(child, &err);
+		snprintf(outcome.reason, sizeof outcome.reason, "%.*s", (int)sizeof outcome.reason - 1,
+			 err.message);
+		snprintf(outcome.word, sizeof outcome.word, "ended");
+		outcome.code = rc;
+	}
+	child_outcome(child, &outcome);
+	rc = outcome.guest_here ? relay(child, &s, &outcome) : EXIT_SUCCESS;
+	tear_down(&s);
+	return rc;
+}
+
+int relay_main(struct child *child)
+{
+	struct setup s = {0};
+	struct remus_outcome outcome = {.guest_here = true};
+	struct remus_error err = REMUS_ERROR_INIT;
+	int rc = open_guest(child, &s, &err);
+
+	if (rc < 0) {
+		child_failed(child, &err);
+		rc = EXIT_FAILURE;
+	} else {
+		rc = relay(child, &s, &outcome);
+	}
+	tear_down(&s);
+	return rc;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * remusd's options and its loop. One thread: control socket, replication port, signals and the children's
+ * messages are all poll(2)ed here; nothing in this process touches a guest.
+ */
+#include "remusd.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "config.h"
+#ifdef HAVE_SYSTEMD
+#include <systemd/sd-daemon.h>
+#endif
+#include "remus/log.h"
+#include "remus/util.h"
+
+#define STRANGERS_MAX	 16 /* connections that have not been admitted yet; more are turned away (I11) */
+#define STOP_DEADLINE_MS 9000
+
+static const char usage[] =
+	"usage: remusd [--run-dir DIR] [--listen HOST[:PORT] | --no-listen] [--control PATH]\n"
+	"              [--control-group GROUP] [--arbiter URI] [--trace DIR] [--log-level LEVEL]\n"
+	"       remusd --version | --help\n"
+	"\n"
+	"The daemon of one host: protects guests of this host and stands by for guests of others.\n"
+	"  --run-dir DIR          sockets and standbys (default: /run/remus, or $XDG_RUNTIME_DIR/remus)\n"
+	"  --listen HOST[:PORT]   replication port (default: all addresses, port " REMUS_DEFAULT_PORT ");\n"
+	"                         plaintext TCP: use a private replication network\n"
+	"  --no-listen            never stand by for other hosts\n"
+	"  --control PATH         control socket (default: RUN_DIR/control)\n"
+	"  --control-group GROUP  who besides its owner may use it (mode 0660)\n"
+	"  --arbiter URI          this host's way to the arbiter, overrides what a primary names\n"
+	"  --trace DIR            write what was sealed, acknowledged and released when\n"
+	"  --log-level LEVEL      error, warning, info (default) or debug\n";
+
+static int fail_usage(const char *fmt, const char *what)
+{
+	fprintf(stderr, "remusd: ");
+	fprintf(stderr, fmt, what);
+	fprintf(stderr, "\nremusd --help shows the options\n");
+	return 2;
+}
+
+static void default_run_dir(char out[PATH_MAX])
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+
+	if (geteuid() == 0)
+		snprintf(out, PATH_MAX, "/run/remus");
+	else if (xdg && *xdg)
+		snprintf(out, PATH_MAX, "%s/remus", xdg);
+	else
+		snprintf(out, PATH_MAX, "/tmp/remus-%u", (unsigned)geteuid());
+}
+
+/* -1 = go on, else the exit status. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	enum { RUN_DIR = 1, LISTEN, NO_LISTEN, CONTROL, GROUP, ARBITER, TRACE, LEVEL, SHOW_VERSION, SHOW_HELP };
+	static const struct option longs[] = {
+		{"run-dir", required_argument, NULL, RUN_DIR},
+		{"listen", required_argument, NULL, LISTEN},
+		{"no-listen", no_argument, NULL, NO_LISTEN},
+		{"control", required_argument, NULL, CONTROL},
+		{"control-group", required_argument, NULL, GROUP},
+		{"arbiter", required_argument, NULL, ARBITER},
+		{"trace", required_argument, NULL, TRACE},
+		{"log-level", required_argument, NULL, LEVEL},
+		{"version", no_argument, NULL, SHOW_VERSION},
+		{"help", no_argument, NULL, SHOW_HELP},
+		{0},
+	};
+	struct remus_error err = REMUS_ERROR_INIT;
+	enum remus_log_level level;
+	struct remus_arbiter *probe;
+	const char *listen = NULL;
+	int c;
+
+	default_run_dir(o->run_dir);
+	o->listen = true;
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		switch (c) {
+		case RUN_DIR:
+			snprintf(o->run_dir, sizeof o->run_dir, "%s", optarg);
+			break;
+		case LISTEN:
+			listen = optarg;
+			break;
+		case NO_LISTEN:
+			o->listen = false;
+			break;
+		case CONTROL:
+			snprintf(o->control, sizeof o->control, "%s", optarg);
+			break;
+		case GROUP:
+			o->group = optarg;
+			break;
+		case ARBITER:
+			if (remus_arbiter_create(optarg, &probe, &err) < 0)
+				return fail_usage("--arbiter: %s", err.message);
+			probe->ops->close(probe);
+			o->arbiter = optarg;
+			break;
+		case TRACE:
+			o->trace_dir = optarg;
+			break;
+		case LEVEL:
+			if (remus_log_level_parse(optarg, &level) < 0)
+				return fail_usage("--log-level %s: use error, warning, info or debug",
+						  optarg);
+			remus_log_level(level);
+			break;
+		case SHOW_VERSION:
+			puts("remusd " PACKAGE_VERSION);
+			return 0;
+		case SHOW_HELP:
+			fputs(usage, stdout);
+			return 0;
+		default:
+			return fail_usage("%s", "unknown option");
+		}
+	}
+	if (optind < argc)
+		return fail_usage("unexpected argument \"%s\"", argv[optind]);
+	if (!o->control[0])
+		snprintf(o->control, sizeof o->control, "%.*s/control", PATH_MAX - 16, o->run_dir);
+	if (remus_link_parse_address(listen ? listen : "[::]", &o->host, &o->port, &err) < 0)
+		return fail_usage("--listen: %s", err.message);
+	return -1;
+}
+
+static int prepare_dir(const char *path, const char *option, struct remus_error *err)
+{
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return remus_fail_errno(err, "%s %s", option, path);
+	if (access(path, W_OK | X_OK) < 0)
+		return remus_fail_errno(err, "%s %s is not writable", option, path);
+	return 0;
+}
+
+static int set_up(struct daemon *d, struct remus_error *err)
+{
+	sigset_t set;
+	char arbiter[PATH_MAX + 16];
+	int rc = prepare_dir(d->options.run_dir, "--run-dir", err);
+
+	snprintf(arbiter, sizeof arbiter, "%s/arbiter", d->options.run_dir);
+	if (rc == 0)
+		rc = prepare_dir(arbiter, "arbiter directory", err);
+	if (rc == 0 && d->options.trace_dir)
+		rc = prepare_dir(d->options.trace_dir, "--trace", err);
+	if (rc == 0)
+		rc = control_open(d, err);
+	if (rc == 0 && d->options.listen) {
+		rc = remus_link_listen(d->options.host, d->options.port, err);
+		d->listen_fd = rc;
+	}
+	if (rc < 0)
+		return rc;
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (d->signal_fd < 0)
+		return remus_fail_errno(err, "signalfd");
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* a dead receiver's hypervisor becomes ours to reap */
+	return 0;
+}
+
+static void on_signals(struct daemon *d, bool *stop)
+{
+	struct signalfd_siginfo info;
+	int status;
+	pid_t pid;
+
+	while (read(d->signal_fd, &info, sizeof info) == sizeof info)
+		if (info.ssi_signo != SIGCHLD)
+			*stop = true;
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		session_reap(d, pid, status);
+}
+
+static void accept_primary(struct daemon *d)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	unsigned strangers = 0;
+
+	if (fd < 0)
+		return;
+	for (struct session *s = d->sessions; s; s = s->next)
+		strangers += s->pid && s->role == ROLE_RECEIVER && !s->admitted;
+	struct session *s =
+		strangers < STRANGERS_MAX ? session_new(d, ROLE_RECEIVER, "connection", "") : NULL;
+	if (!s) {
+		remus_warn("a connection is turned away: %u others have not said hello yet", strangers);
+	} else if (spawn_receiver(d, s, fd, &err) < 0) {
+		remus_error_log("a connection is turned away: %s", err.message);
+		session_drop(d, s);
+	}
+	close(fd);
+}
+
+static void poll_sessions(struct daemon *d, const struct pollfd *fds, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (!fds[i].revents)
+			continue;
+		for (struct session *s = d->sessions; s; s = s->next)
+			if (s->fd == fds[i].fd) {
+				session_readable(d, s);
+				break; /* the table may have changed */
+			}
+	}
+}
+
+static void loop(struct daemon *d)
+{
+	bool stop = false;
+
+	while (!stop) {
+		int count = 3, room = 3 + control_poll_count(d);
+		for (struct session *s = d->sessions; s; s = s->next)
+			room++;
+		REMUS_AUTO_FREE struct pollfd *fds = calloc((size_t)room, sizeof *fds);
+		if (!fds)
+			abort();
+		fds[0] = (struct pollfd){.fd = d->signal_fd, .events = POLLIN};
+		fds[1] = (struct pollfd){.fd = d->control_fd, .events = POLLIN};
+		fds[2] = (struct pollfd){.fd = d->listen_fd, .events = POLLIN};
+		int clients = control_poll_fill(d, fds + count);
+		count += clients;
+		int first_session = count;
+		for (struct session *s = d->sessions; s; s = s->next)
+			if (s->fd >= 0)
+				fds[count++] = (struct pollfd){.fd = s->fd, .events = POLLIN};
+		poll(fds, (nfds_t)count, 1000);
+		poll_sessions(d, fds + first_session, count - first_session);
+		if (fds[0].revents)
+			on_signals(d, &stop);
+		control_poll_done(d, fds + 3, clients);
+		if (fds[1].revents)
+			control_accept(d);
+		if (fds[2].revents)
+			accept_primary(d);
+		control_tell_events(d);
+	}
+}
+
+static void notify(const char *state)
+{
+#ifdef HAVE_SYSTEMD
+	sd_notify(0, state);
+#else
+	(void)state;
+#endif
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon d = {.control_fd = -1, .listen_fd = -1, .signal_fd = -1};
+	struct remus_error err = REMUS_ERROR_INIT;
+	char path[PATH_MAX + 16];
+
+	remus_log_identity("remusd");
+	int status = parse_options(argc, argv, &d.options);
+	if (status >= 0)
+		return status;
+	if (set_up(&d, &err) < 0) {
+		remus_error_log("cannot start: %s", err.message);
+		return EXIT_FAILURE;
+	}
+	records_adopt(&d);
+	remus_info("ready: control socket %s, replication %s%s%s", d.options.control,
+		   d.options.listen ? d.options.host : "off", d.options.listen ? " port " : "",
+		   d.options.listen ? d.options.port : "");
+	notify("READY=1");
+	loop(&d);
+	remus_info("stopping: ending every session in order, guests run on");
+	notify("STOPPING=1");
+	sessions_stop(&d, STOP_DEADLINE_MS);
+	control_close(&d);
+	unlink(d.options.control);
+	snprintf(path, sizeof path, "%s/arbiter", d.options.run_dir);
+	rmdir(path); /* only if it holds no claims */
+	return EXIT_SUCCESS;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One file per live session, RUN_DIR/ID.session: what a daemon that was killed leaves for the next one. Written
+ * whole under another name, fsynced and renamed. At start each record is settled: its child, an orphan, is told
+ * to go; a standby is killed (it never runs by itself); a guest that still runs gets its network back, after a
+ * claim where the session was armed (I6, I13).
+ */
+#include "remusd.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "remus/log.h"
+#include "remus/util.h"
+
+#define ORPHAN_DEADLINE_MS 8000
+
+static void record_path(const struct options *options, unsigned id, char out[PATH_MAX + 32])
+{
+	snprintf(out, PATH_MAX + 32, "%s/%u.session", options->run_dir, id);
+}
+
+/* Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. 0 = gone. */
+static unsigned long long start_time(pid_t pid)
+{
+	char path[64], text[1024];
+	unsigned long long when = 0;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	REMUS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (pid <= 0 || fd < 0)
+		return 0;
+	ssize_t n = read(fd, text, sizeof text - 1);
+	text[n > 0 ? n : 0] = 0;
+	char *at = strrchr(text, ')');
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (at)
+		sscanf(at, " %llu", &when);
+	return when;
+}
+
+void record_write(const struct options *options, const struct session *s)
+{
+	char path[PATH_MAX + 32], fresh[PATH_MAX + 40], hex[2 * REMUS_SESSION_SIZE + 1];
+
+	key_hex(&s->key, hex);
+	json_t *record =
+		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O}", "role",
+			  (int)s->role, "name", s->name, "locator", s->locator, "dir", s->dir, "pid",
+			  (int)s->pid, "started", (json_int_t)start_time(s->pid), "session",
+			  s->keyed ? hex : "", "generation", (json_int_t)s->key.generation, "armed", s->armed,
+			  "active", s->active, "outcome", s->outcome, "guest_pid", (int)s->guest_pid,
+			  "guest_started", (json_int_t)start_time(s->guest_pid), "request", s->request);
+	REMUS_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
+	json_decref(record);
+	record_path(options, s->id, path);
+	snprintf(fresh, sizeof fresh, "%s.new", path);
+	REMUS_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (!text || fd < 0 || write(fd, text, strlen(text)) < 0 || fsync(fd) < 0 || rename(fresh, path) < 0)
+		remus_warn("session record %s: %s", path, strerror(errno));
+}
+
+void record_remove(const struct options *options, const struct session *s)
+{
+	char path[PATH_MAX + 32];
+
+	record_path(options, s->id, path);
+	unlink(path);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+void remove_tree(const char *path)
+{
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static bool alive(pid_t pid, unsigned long long started)
+{
+	return pid > 0 && started && start_time(pid) == started;
+}
+
+static bool end_process(pid_t pid, unsigned long long started, int signal, int wait_ms)
+{
+	if (!alive(pid, started))
+		return true;
+	kill(pid, signal);
+	for (int waited = 0; waited < wait_ms && alive(pid, started); waited += 10)
+		poll(NULL, 0, 10);
+	return !alive(pid, started);
+}
+
+static void settle(struct daemon *d, const json_t *record)
+{
+	enum role role = (enum role)json_integer_value(json_object_get(record, "role"));
+	const char *name = json_string_value(json_object_get(record, "name"));
+	const char *locator = json_string_value(json_object_get(record, "locator"));
+	const char *dir = json_string_value(json_object_get(record, "dir"));
+	pid_t pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+	pid_t guest = (pid_t)json_integer_value(json_object_get(record, "guest_pid"));
+	unsigned long long started =
+		(unsigned long long)json_integer_value(json_object_get(record, "started"));
+	unsigned long long guest_started =
+		(unsigned long long)json_integer_value(json_object_get(record, "guest_started"));
+	bool armed = json_is_true(json_object_get(record, "armed"));
+	bool active = json_is_true(json_object_get(record, "active"));
+
+	if (!name || !locator || !dir)
+		return;
+	remus_warn("%s: left by a daemon that was killed (%s%s)", name, role_name(role),
+		   armed ? ", armed" : "");
+	if (!end_process(pid, started, SIGTERM, 8000))
+		end_process(pid, started, SIGKILL, 1000);
+	if (role == ROLE_RECEIVER && !active) {
+		end_process(guest, guest_started, SIGKILL, 1000);
+		remove_tree(dir);
+		return;
+	}
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct session *s = session_new(d, ROLE_RELAY, name, locator);
+	if (!s)
+		return;
+	json_decref(s->request);
+	s->request = json_deep_copy(json_object_get(record, "request"));
+	s->armed = armed;
+	s->active = active;
+	s->guest_pid = guest;
+	if (active)
+		snprintf(s->dir, sizeof s->dir, "%s", dir); /* the guest's sockets are there */
+	else
+		remove_tree(dir);
+	s->keyed = armed; /* only a claim needs the key */
+	const char *hex = json_string_value(json_object_get(record, "session"));
+	for (int i = 0; s->keyed && hex && i < REMUS_SESSION_SIZE; i++) {
+		unsigned byte = 0;
+		sscanf(hex + 2 * i, "%2x", &byte);
+		s->key.session[i] = (uint8_t)byte;
+	}
+	s->key.generation = (uint64_t)json_integer_value(json_object_get(record, "generation"));
+	int rc = role == ROLE_ENGINE ? spawn_engine(d, s, true, &err) : spawn_relay(d, s, &err);
+	if (rc < 0) {
+		remus_error_log("%s: %s", name, err.message);
+		session_drop(d, s);
+	}
+}
+
+/* An orphaned engine ends its session in order by itself and then says so in its record: give it the time, or
+ * an ended session would look armed and wait for an arbiter that has forgotten it. */
+static json_t *load_settled(const char *path)
+{
+	for (int waited = 0;; waited += 50) {
+		json_t *record = json_load_file(path, 0, NULL);
+		pid_t pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+		unsigned long long started =
+			(unsigned long long)json_integer_value(json_object_get(record, "started"));
+		if (!record || waited > ORPHAN_DEADLINE_MS || !alive(pid, started) ||
+		    !json_is_true(json_object_get(record, "armed")))
+			return record;
+		json_decref(record);
+		poll(NULL, 0, 50);
+	}
+}
+
+void records_adopt(struct daemon *d)
+{
+	DIR *dir = opendir(d->options.run_dir);
+	struct dirent *entry;
+	char names[64][64];
+	int count = 0;
+
+	while (dir && (entry = readdir(dir)) && count < 64) {
+		unsigned id;
+		char end[16];
+		if (sscanf(entry->d_name, "%u.%15s", &id, end) != 2 || strcmp(end, "session"))
+			continue;
+		if (id > d->next_id)
+			d->next_id = id; /* new records don't overwrite old ones */
+		snprintf(names[count++], sizeof names[0], "%s", entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	for (int i = 0; i < count; i++) {
+		char path[PATH_MAX + 80];
+		snprintf(path, sizeof path, "%s/%s", d->options.run_dir, names[i]);
+		json_t *record = load_settled(path);
+		unlink(path);
+		if (record)
+			settle(d, record);
+		json_decref(record);
+	}
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * remusd: one daemon a host, both roles. The daemon itself is one thread that supervises; each protected
+ * domain, each standby and each relayed guest has a child process of its own, joined by a socket pair that
+ * carries JSON messages. A child that dies takes down its own session only, and the daemon cleans up after it
+ * (I8, I13).
+ *
+ *   main.c       options, signals, the poll loop
+ *   control.c    clients of the control socket: requests in, answers out
+ *   verbs.c      what they can ask for
+ *   sessions.c   the table of domains, and what happens when a child says something or dies
+ *   spawn.c      making children
+ *   child.c      the child's end of the pair: struct remus_supervisor
+ *   engine.c     a child that protects (and then relays) a guest
+ *   receiver.c   a child that stands by for one
+ *   record.c     what a daemon that was killed left behind
+ *   events.c     history of events
+ *   status.c     struct remus_status as JSON
+ */
+#ifndef REMUSD_H
+#define REMUSD_H
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "remus/engine.h"
+
+#define MESSAGE_MAX 65536 /* bytes of one JSON message between daemon and child */
+
+struct options {
+	char run_dir[PATH_MAX];
+	char control[PATH_MAX];
+	char *host, *port; /* listen */
+	bool listen;
+	char *group;	 /* of the control socket */
+	char *arbiter;	 /* URI or NULL */
+	char *trace_dir; /* or NULL */
+};
+
+enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY };
+
+/* One domain on this host. */
+struct session {
+	struct session *next;
+	unsigned id;
+	enum role role;
+	char name[128], locator[256], dir[PATH_MAX];
+	pid_t pid;	   /* of the child, 0 = none: the session is over and kept to be shown */
+	int fd;		   /* to the child */
+	uint64_t since_us; /* the child's start */
+	unsigned restarts; /* of a relay or recovery in a row */
+	json_t *request;   /* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *status;	   /* the last one, docs/control.md */
+	struct remus_key key;
+	bool keyed;	 /* key is meaningful */
+	bool admitted;	 /* receiver: the hello was accepted */
+	bool armed;	 /* engine: going on alone needs a claim */
+	bool active;	 /* receiver: the guest runs here */
+	bool outcome;	 /* the child told how its session ended */
+	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
+	pid_t guest_pid; /* receiver: the standby's hypervisor */
+};
+
+struct daemon {
+	struct options options;
+	struct session *sessions;
+	unsigned next_id;
+	int control_fd, listen_fd, signal_fd;
+	bool stopping;
+	struct client *clients;
+};
+
+/* events.c */
+void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
+json_t *events_since(uint64_t sequence); /* new array */
+uint64_t events_last(void);
+
+/* status.c */
+json_t *status_json(const struct remus_status *status);
+void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
+
+/* sessions.c */
+struct session *session_find(struct daemon *d, const char *domain);
+struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
+void session_drop(struct daemon *d, struct session *s);
+json_t *session_json(const struct session *s); /* new */
+/* A message from a session's child is waiting, or its end of the pair is closed. */
+void session_readable(struct daemon *d, struct session *s);
+/* A child ended. */
+void session_reap(struct daemon *d, pid_t pid, int wait_status);
+/* The child closed its end and is about to exit: wait for it (bounded), leaving the session without one. */
+bool session_wait(struct session *s);
+void session_command(struct session *s, const char *command);
+/* End every session in order (@deadline_ms), then kill what is left. */
+void sessions_stop(struct daemon *d, int deadline_ms);
+const char *role_name(enum role role);
+
+/* spawn.c: fork; the child never returns. Fill s->pid and s->fd. */
+int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err);
+int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err);
+int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus_error *err);
+
+/* child.c */
+struct child {
+	int fd;
+	bool orphan; /* the daemon is gone */
+	bool quit;   /* it told us to go */
+	char dir[PATH_MAX];
+	const struct options *options;
+	struct session *session; /* the child's copy */
+};
+void child_supervisor(struct child *child, struct remus_supervisor *out);
+void child_failed(struct child *child, const struct remus_error *err);
+void child_outcome(struct child *child, const struct remus_outcome *out);
+int message_send(int fd, json_t *message);   /* takes the reference; 0 or -errno */
+json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, or another */
+
+/* engine.c, receiver.c: main functions of children; return the exit status */
+int engine_main(struct child *child, bool recover);
+int relay_main(struct child *child);
+int receiver_main(struct child *child, int socket);
+
+/* control.c */
+int control_open(struct daemon *d, struct remus_error *err);
+void control_accept(struct daemon *d);
+int control_poll_count(const struct daemon *d);
+struct pollfd;
+int control_poll_fill(const struct daemon *d, struct pollfd *fds);
+void control_poll_done(struct daemon *d, const struct pollfd *fds, int count);
+/* Something a waiting client may wait for has happened to @s: its status changed, it failed, it ended. */
+void control_session_changed(struct daemon *d, struct session *s, const json_t *failure);
+void control_tell_events(struct daemon *d); /* to the clients that follow them */
+void control_close(struct daemon *d);
+
+/* record.c */
+void record_write(const struct options *options, const struct session *s);
+void record_remove(const struct options *options, const struct session *s);
+/* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
+void records_adopt(struct daemon *d);
+void remove_tree(const char *path);
+
+#endif

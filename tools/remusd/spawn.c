@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making children. The daemon is single-threaded, so a plain fork is safe: the child closes what isn't its own
+ * and runs one session.
+ */
+#include "remusd.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "remus/log.h"
+#include "remus/util.h"
+
+static void close_daemon_side(struct daemon *d, const struct session *mine)
+{
+	for (struct session *s = d->sessions; s; s = s->next)
+		if (s != mine && s->fd >= 0)
+			close(s->fd);
+	if (d->listen_fd >= 0)
+		close(d->listen_fd);
+	close(d->signal_fd);
+	control_close(d);
+}
+
+/* 0 in the child, its pid in the daemon. */
+static pid_t make_child(struct daemon *d, struct session *s, struct child *child, struct remus_error *err)
+{
+	int pair[2];
+	int room = 4 * MESSAGE_MAX;
+
+	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
+		return remus_fail_errno(err, "directory %s", s->dir);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return remus_fail_errno(err, "socketpair");
+	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+	pid_t pid = fork();
+	if (pid < 0) {
+		remus_fail_errno(err, "fork");
+		close(pair[0]);
+		close(pair[1]);
+		return err ? err->code : -EAGAIN;
+	}
+	if (pid > 0) {
+		close(pair[1]);
+		s->pid = pid;
+		s->fd = pair[0];
+		s->since_us = remus_now_us();
+		s->outcome = false;
+		record_write(&d->options, s);
+		return pid;
+	}
+	char title[16];
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is the daemon's business */
+	close(pair[0]);
+	close_daemon_side(d, s);
+	snprintf(title, sizeof title, "remus-%s", role_name(s->role));
+	prctl(PR_SET_NAME, title);
+	remus_log_identity(s->name);
+	memset(child, 0, sizeof *child);
+	child->fd = pair[1];
+	child->options = &d->options;
+	child->session = s;
+	snprintf(child->dir, sizeof child->dir, "%s", s->dir);
+	return 0;
+}
+
+int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err)
+{
+	struct child child;
+
+	s->role = ROLE_ENGINE;
+	pid_t pid = make_child(d, s, &child, err);
+	if (pid == 0)
+		_exit(engine_main(&child, recover));
+	return pid < 0 ? (int)pid : 0;
+}
+
+int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err)
+{
+	struct child child;
+
+	s->role = ROLE_RELAY;
+	pid_t pid = make_child(d, s, &child, err);
+	if (pid == 0)
+		_exit(relay_main(&child));
+	return pid < 0 ? (int)pid : 0;
+}
+
+int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus_error *err)
+{
+	struct child child;
+
+	s->role = ROLE_RECEIVER;
+	pid_t pid = make_child(d, s, &child, err);
+	if (pid == 0)
+		_exit(receiver_main(&child, socket));
+	return pid < 0 ? (int)pid : 0;
+}

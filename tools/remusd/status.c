@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* struct remus_status as the JSON of docs/control.md. */
+#include "remusd.h"
+
+#include <stdio.h>
+
+static json_t *number(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+static json_t *quantiles(const struct remus_quantiles *q)
+{
+	return json_pack("{s:o, s:o, s:o}", "p50", number(q->p50), "p99", number(q->p99), "max",
+			 number(q->max));
+}
+
+static json_t *milliseconds(uint64_t us)
+{
+	return json_real((double)us / 1000.0);
+}
+
+static json_t *egress(const struct remus_status *s)
+{
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state",
+			 s->egress_state ? s->egress_state : "none", "held_packets",
+			 number(s->egress.held_packets), "held_bytes", number(s->egress.held_bytes),
+			 "held_total", number(s->held_total), "dropped", number(s->egress.dropped_packets),
+			 "released", number(s->egress.released_packets), "discarded",
+			 number(s->egress.discarded_packets), "received", number(s->egress.received_packets));
+}
+
+static json_t *pause(const struct remus_status *s)
+{
+	json_t *all = quantiles(&s->pause);
+
+	json_object_set_new(all, "stop", number(s->parts.stop));
+	json_object_set_new(all, "save", number(s->parts.save));
+	json_object_set_new(all, "scan", number(s->parts.scan));
+	json_object_set_new(all, "copy", number(s->parts.copy));
+	json_object_set_new(all, "resume", number(s->parts.resume));
+	return all;
+}
+
+static json_t *link_figures(const struct remus_link_stats *l)
+{
+	return json_pack("{s:o, s:I, s:o, s:o, s:o}", "rtt_us", number(l->rtt_us), "clock_offset_us",
+			 (json_int_t)l->clock_offset_us, "silent_ms", number(l->silent_us / 1000),
+			 "bytes_sent", number(l->bytes_sent), "bytes_received", number(l->bytes_received));
+}
+
+/* A relay has no session figures: only what it knows, so that those of the session before stay visible. */
+static json_t *relay_json(const struct remus_status *s)
+{
+	json_t *o = json_pack("{s:s, s:b, s:s, s:o}", "state", s->state, "protected", 0, "reason", s->reason,
+			      "egress", egress(s));
+	if (s->guest_pages)
+		json_object_set_new(o, "memory_mib", number(s->guest_pages / 256));
+	if (s->guest_pid)
+		json_object_set_new(o, "guest_pid", number((uint64_t)s->guest_pid));
+	if (s->locator[0])
+		json_object_set_new(o, "domain", json_string(s->locator));
+	return o;
+}
+
+json_t *status_json(const struct remus_status *s)
+{
+	if (s->role[0] == 'r')
+		return relay_json(s);
+	json_t *o = json_pack("{s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:o}", "role", s->role, "state", s->state,
+			      "protected", s->protected_now, "reason", s->reason, "peer", s->peer, "tracking",
+			      s->tracking, "tracking_note", s->tracking_note, "memory_mib",
+			      number(s->guest_pages / 256));
+	json_object_set_new(o, "sync",
+			    json_pack("{s:o, s:o, s:o}", "round", number(s->sync_round), "pages_sent",
+				      number(s->sync_sent), "pages_total", number(s->sync_total)));
+	json_object_set_new(o, "epochs",
+			    json_pack("{s:o, s:o, s:o}", "sent", number(s->epochs_sent), "committed",
+				      number(s->epochs_committed), "aborted", number(s->epochs_aborted)));
+	json_object_set_new(o, "pause_us", pause(s));
+	json_object_set_new(o, "commit_us", quantiles(&s->commit));
+	json_object_set_new(o, "lag_ms", milliseconds(s->lag_us));
+	json_object_set_new(o, "dirty_pages",
+			    json_pack("{s:o, s:f}", "last", number(s->dirty_last), "mean", s->dirty_mean));
+	json_object_set_new(o, "wire",
+			    json_pack("{s:o, s:o, s:f}", "bytes", number(s->wire_bytes), "raw_bytes",
+				      number(s->raw_bytes), "ratio",
+				      s->wire_bytes ? (double)s->raw_bytes / (double)s->wire_bytes : 0.0));
+	json_object_set_new(o, "egress", egress(s));
+	json_object_set_new(o, "memory",
+			    json_pack("{s:o, s:o, s:o}", "cache_bytes", number(s->cache_bytes), "cache_cap",
+				      number(s->cache_cap), "staging_bytes", number(s->staging_bytes)));
+	json_object_set_new(o, "link", link_figures(&s->link));
+	json_object_set_new(o, "failover",
+			    json_pack("{s:o, s:o, s:o}", "detect_ms", milliseconds(s->detect_us), "claim_ms",
+				      milliseconds(s->claim_us), "activate_ms",
+				      milliseconds(s->activate_us)));
+	if (s->guest_pid)
+		json_object_set_new(o, "guest_pid", number((uint64_t)s->guest_pid));
+	if (s->locator[0])
+		json_object_set_new(o, "domain", json_string(s->locator));
+	return o;
+}
+
+void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1])
+{
+	for (int i = 0; i < REMUS_SESSION_SIZE; i++)
+		snprintf(out + 2 * i, 3, "%02x", key->session[i]);
+}
