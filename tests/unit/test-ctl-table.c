@@ -111,7 +111,8 @@ static const char healthy[] =
 	"'epochs':{'sent':10,'committed':9,'aborted':2},"
 	"'pause_us':{'p50':900,'p99':1500,'max':2000,'stop':300,'save':400,'scan':60,'copy':100,'resume':101}"
 	","
-	"'commit_us':{'p50':1501,'p99':3000,'max':4000},'lag_ms':12,'dirty_pages':{'last':150,'mean':143.5},"
+	"'commit_us':{'p50':1501,'p99':3000,'max':4000},'lag_ms':12.34,'dirty_pages':{'last':150,'mean':143."
+	"5},"
 	"'wire':{'bytes':1024,'raw_bytes':30720,'ratio':30.0},"
 	"'egress':{'state':'holding','held_packets':2,'held_bytes':128,'held_total':500,'dropped':3,'"
 	"released':498,"
@@ -125,8 +126,9 @@ static void domain_table(void)
 	json_t *domain = parse(healthy), *domains = json_pack("[o]", domain);
 
 	CAPTURE(text, ctl_show_table(out, plain, domains));
-	expect_exactly(text, "NAME  ROLE     STATE      PEER           EPOCH   LAG  PAUSE p50/p99  HELD\n"
-			     "vm1   primary  protected  10.0.0.2:7368      9  12ms  900us/1.50ms   2/128B\n");
+	expect_exactly(text,
+		       "NAME  ROLE     STATE      PEER           EPOCH     LAG  PAUSE p50/p99  HELD\n"
+		       "vm1   primary  protected  10.0.0.2:7368      9  12.3ms  900us/1.50ms   2/128B\n");
 	free(text);
 
 	json_object_set_new(domain, "name", json_string("a-guest-with-a-name-of-forty-characters-"));
@@ -205,7 +207,7 @@ static void domain_block(void)
 		"vm1 (qemu:/run/vm1.qmp)",
 		"protected; this host is the primary",
 		"9 committed, 10 sent, 2 aborted; one every 25 ms",
-		"12 ms",
+		"12.3 ms",
 		"p50 900 us, p99 1.50 ms, max 2 ms; on average stop 300 us, save 400 us, scan 60 us, copy "
 		"100 us, "
 		"resume 101 us",

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checks on an operator's words. remusd checks again: these only make the message better and sooner. */
-#include "config.h"
 #include "check.h"
 
 #include <limits.h>

@@ -3,7 +3,6 @@
  * The client's end of the control socket. Never waits without a deadline, except for a follower that asked to;
  * never trusts a line's length or content.
  */
-#include "config.h"
 #include "client.h"
 
 #include <errno.h>

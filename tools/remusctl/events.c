@@ -9,7 +9,7 @@
 static const struct ctl_option options[] = {
 	{"follow", "follow", CTL_FLAG, .help = "go on with new events until interrupted"},
 	{"since", "since", CTL_NUMBER, "SEQ", 0, 99999999999,
-	 .help = "only events from this sequence number on"},
+	 .help = "only events after this sequence number"},
 	{"json", NULL, CTL_FLAG, .help = "one JSON object a line, as remusd sends them"},
 	{NULL},
 };

@@ -90,6 +90,13 @@ uint64_t ctl_get_count(const json_t *object, const char *path)
 	return value < 9e18 ? (uint64_t)value : UINT64_C(9000000000000000000);
 }
 
+uint64_t ctl_get_ms(const json_t *object, const char *path)
+{
+	double us = 1000.0 * ctl_get_real(object, path);
+
+	return us > 0 && us < 9e18 ? (uint64_t)us : 0;
+}
+
 double ctl_get_real(const json_t *object, const char *path)
 {
 	return json_number_value(ctl_get(object, path));

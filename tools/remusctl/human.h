@@ -27,6 +27,7 @@ char *ctl_clean(char *text);
 /* Members of an answer, by a path such as "pause_us.p50"; what is absent or of another type is 0, "" or false. */
 const json_t *ctl_get(const json_t *object, const char *path);
 uint64_t ctl_get_count(const json_t *object, const char *path); /* negative: 0 */
+uint64_t ctl_get_ms(const json_t *object, const char *path);	/* milliseconds there, µs here */
 double ctl_get_real(const json_t *object, const char *path);
 const char *ctl_get_text(const json_t *object, const char *path);
 /* The text, or "-" where there is none. */

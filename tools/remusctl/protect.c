@@ -3,7 +3,6 @@
  * remusctl protect: begin to protect a guest and show the first full copy until the guest is protected. What
  * the terminal shows ends with one line that says what protects the guest now, and by which means.
  */
-#include "config.h"
 #include <string.h>
 #include <unistd.h>
 #include "check.h"

@@ -71,7 +71,7 @@ static void epochs(const struct block *b)
 	      "%" PRIu64 " committed, %" PRIu64 " sent, %" PRIu64 " aborted; one every %" PRIu64 " ms",
 	      count(b, "epochs.committed"), count(b, "epochs.sent"), count(b, "epochs.aborted"),
 	      count(b, "interval_ms"));
-	FIELD(b, "lag", "%s", ctl_us(lag.text, 1000u * count(b, "lag_ms")));
+	FIELD(b, "lag", "%s", ctl_us(lag.text, ctl_get_ms(b->domain, "lag_ms")));
 }
 
 static void times(const struct block *b)
@@ -145,9 +145,10 @@ static void memory(const struct block *b)
 	FIELD(b, "guest", "%" PRIu64 " MiB, %" PRIu64 " vCPU%s", count(b, "memory_mib"), count(b, "vcpus"),
 	      count(b, "vcpus") == 1 ? "" : "s");
 	if (ctl_get(b->domain, "memory"))
-		FIELD(b, "memory", "cache %s of %s, staging %s, guest image %s",
-		      bytes(b, &n[0], "memory.cache_bytes"), bytes(b, &n[1], "memory.cache_cap"),
-		      bytes(b, &n[2], "memory.staging_bytes"), bytes(b, &n[3], "memory.guest_image_bytes"));
+		FIELD(b, "memory", "cache %s of %s, staging %s", bytes(b, &n[0], "memory.cache_bytes"),
+		      bytes(b, &n[1], "memory.cache_cap"), bytes(b, &n[2], "memory.staging_bytes"));
+	if (count(b, "memory.guest_image_bytes"))
+		FIELD(b, "standby", "image of %s", bytes(b, &n[3], "memory.guest_image_bytes"));
 }
 
 static void failover(const struct block *b)

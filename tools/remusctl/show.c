@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Answers as short texts: tables, alarms, events, progress. The block about one domain is in show-domain.c. */
-#include "config.h"
 #include "show.h"
 
 #include <stdlib.h>
@@ -80,7 +79,7 @@ static char *cell_lag(const json_t *domain)
 
 	if (!ctl_is_protected(domain))
 		return cell("-");
-	ctl_us(lag, 1000u * ctl_get_count(domain, "lag_ms"));
+	ctl_us(lag, ctl_get_ms(domain, "lag_ms"));
 	return cell(ctl_squeeze(lag));
 }
 
