@@ -278,6 +278,23 @@ int capture_round_begin(struct capture *c, unsigned round, struct remus_error *e
 	return 0; /* later rounds: round_step() of the one before has fetched the dirty set */
 }
 
+/*
+ * The dirty set at a round's end. Paused, because not every tracking method can be read exactly while the guest
+ * writes; tried again, because a guest left standing is worse than a failed session (I8).
+ */
+static int fetch_paused(struct capture *c, struct remus_error *err)
+{
+	struct remus_domain *d = c->domain;
+	int rc = d->ops->pause(d, err);
+
+	if (rc == 0)
+		rc = d->ops->track_fetch(d, c->pending, NULL, err);
+	for (int attempt = 0; attempt < 3; attempt++)
+		if (d->ops->resume(d, rc < 0 ? NULL : err) == 0)
+			return rc;
+	return rc < 0 ? rc : -EIO;
+}
+
 int capture_round_step(struct capture *c, struct remus_link *link, uint64_t *sent, uint64_t *dirty,
 		       struct remus_error *err)
 {
@@ -295,7 +312,7 @@ int capture_round_step(struct capture *c, struct remus_link *link, uint64_t *sen
 	}
 	if (c->cursor < c->guest_pages)
 		return 1;
-	int rc = c->domain->ops->track_fetch(c->domain, c->pending, NULL, err);
+	int rc = fetch_paused(c, err);
 	if (rc < 0)
 		return rc;
 	*dirty = remus_bitmap_count(c->pending, c->guest_pages);

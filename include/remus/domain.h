@@ -67,14 +67,13 @@ struct remus_domain_ops {
 	/* Up to @max interfaces; returns how many. */
 	int (*nics)(struct remus_domain *, struct remus_nic *out, int max, struct remus_error *err);
 
-	/* Dirty tracking: start marks all clean; fetch as remus_track_fetch(); stop is idempotent. */
+	/* Dirty tracking: start marks all clean; fetch as remus_track_fetch(), of a paused domain; stop is idempotent.
+	 * Tracking ends with the process that started it, however that ends (I13). */
 	int (*track_start)(struct remus_domain *, struct remus_error *err);
 	const char *(*track_name)(struct remus_domain *);
 	const char *(*track_note)(struct remus_domain *);
 	int (*track_fetch)(struct remus_domain *, uint64_t *dirty, uint64_t *count, struct remus_error *err);
 	void (*track_stop)(struct remus_domain *);
-	/* Remove what a killed engine's tracking left in the domain, without starting (I13). */
-	int (*track_sweep)(struct remus_domain *, struct remus_error *err);
 
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);

@@ -139,16 +139,10 @@ static void tear_down(struct setup *s)
 	free(s->port);
 }
 
-/* Before the engine that died: its tracking is still in the guest, which may stand still. */
-static int sweep(struct setup *s, struct remus_error *err)
+/* The guest of an engine that died may stand still. */
+static int wake(struct setup *s, struct remus_error *err)
 {
-	struct remus_domain *domain = s->guest.domain;
-	int rc = domain->ops->track_sweep(domain, err);
-
-	if (rc < 0)
-		remus_warn("what the killed engine left in the guest's process could not be removed: %s",
-			   err->message);
-	return domain->ops->resume(domain, err);
+	return s->guest.domain->ops->resume(s->guest.domain, err);
 }
 
 static int protect(struct child *child, struct setup *s, bool recover, struct remus_outcome *outcome,
@@ -162,7 +156,7 @@ static int protect(struct child *child, struct setup *s, bool recover, struct re
 		/* Closed until the arbiter has spoken: from CLOSED straight to holding (I6). */
 		rc = remus_guest_hold(&s->guest, err);
 		if (rc == 0)
-			rc = sweep(s, err);
+			rc = wake(s, err);
 	} else {
 		rc = s->arbiter->ops->open(s->arbiter, &s->config.key, err);
 		if (rc < 0)
@@ -189,7 +183,7 @@ int engine_main(struct child *child, bool recover)
 	}
 	if (recover && !child->session->armed) {
 		/* Nobody else can run it: make it run here and forward. */
-		rc = sweep(&s, &err);
+		rc = wake(&s, &err);
 		snprintf(outcome.word, sizeof outcome.word, "ended");
 		snprintf(outcome.reason, sizeof outcome.reason, "the engine died before the first commit");
 	} else {
