@@ -3,6 +3,7 @@
 #ifndef REMUSD_CLIENT_H
 #define REMUSD_CLIENT_H
 
+#include "remus/control.h"
 #include "remusd.h"
 
 enum wait { WAIT_NONE, WAIT_PROTECT, WAIT_UNPROTECT, WAIT_FAILOVER, WAIT_ATTACH, WAIT_EVENTS };
@@ -15,8 +16,7 @@ struct client {
 	unsigned session_id;  /* that it waits for */
 	uint64_t seen;	      /* last event told */
 	uint64_t deadline_us; /* for its request, later for what it waits for */
-	size_t length;
-	char request[65536];
+	struct remus_lines lines;
 };
 
 /* Take @line (reference stolen) and send it. false = the client is gone. */

@@ -70,6 +70,7 @@ static void drop(struct daemon *d, struct client *c)
 			break;
 		}
 	close(c->fd);
+	remus_lines_clear(&c->lines);
 	free(c);
 }
 
@@ -196,6 +197,7 @@ void control_accept(struct daemon *d)
 		return;
 	}
 	c->fd = fd;
+	remus_lines_init(&c->lines, fd, REMUS_CONTROL_REQUEST_MAX);
 	c->deadline_us = remus_now_us() + REQUEST_TIMEOUT_US;
 	c->next = d->clients;
 	d->clients = c;
@@ -203,32 +205,30 @@ void control_accept(struct daemon *d)
 
 static void read_request(struct daemon *d, struct client *c)
 {
-	ssize_t n = recv(c->fd, c->request + c->length, sizeof c->request - c->length, 0);
+	struct remus_error err = REMUS_ERROR_INIT;
+	json_error_t why;
+	size_t length;
+	char *line;
 
-	if (n == 0 || (n < 0 && errno != EAGAIN)) {
+	if (c->asked) { /* nothing more is expected of it: data or EOF, it has gone */
 		c->dead = true;
 		return;
 	}
-	if (n < 0 || c->asked)
-		return; /* more than one request: not read */
-	c->length += (size_t)n;
-	char *end = memchr(c->request, '\n', c->length);
-	if (!end && c->length == sizeof c->request) {
-		client_error(c, -EMSGSIZE, "a request is one JSON object on a line of at most 64 KiB");
+	int rc = remus_lines_next(&c->lines, 0, &line, &length, &err);
+	if (rc == -EAGAIN)
+		return;
+	if (rc == 0) {
+		c->dead = true;
 		return;
 	}
-	if (!end)
-		return;
-	json_error_t why;
-	json_t *request = json_loadb(c->request, (size_t)(end - c->request), 0, &why);
 	c->asked = true;
-	if (!json_is_object(request)) {
-		char text[256];
-		snprintf(text, sizeof text, "a request is one JSON object on a line: %s", why.text);
-		client_error(c, -EBADMSG, text);
-	} else {
+	json_t *request = rc > 0 ? json_loadb(line, length, 0, &why) : NULL;
+	if (rc < 0)
+		client_error(c, rc, err.message);
+	else if (!json_is_object(request))
+		client_error(c, -EBADMSG, "a request is one JSON object on one line");
+	else
 		verb_run(d, c, request);
-	}
 	json_decref(request);
 }
 

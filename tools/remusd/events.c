@@ -12,17 +12,23 @@
 static json_t *ring[HISTORY];
 static uint64_t last;
 
-void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text)
+void time_stamp(char out[TIME_STAMP])
 {
 	struct timespec now;
 	struct tm tm;
-	char stamp[40];
-	enum remus_log_level log_level = REMUS_LOG_INFO;
 
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
-	size_t n = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp + n, sizeof stamp - n, ".%03ldZ", now.tv_nsec / 1000000);
+	size_t n = strftime(out, TIME_STAMP, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, TIME_STAMP - n, ".%03ldZ", now.tv_nsec / 1000000);
+}
+
+void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text)
+{
+	char stamp[TIME_STAMP];
+	enum remus_log_level log_level = REMUS_LOG_INFO;
+
+	time_stamp(stamp);
 	remus_log_level_parse(level, &log_level);
 	remus_log(log_level, "%s (%s): %s: %s", domain, role, kind, text);
 

@@ -22,6 +22,7 @@
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
 #endif
+#include "remus/control.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -52,22 +53,21 @@ static int fail_usage(const char *fmt, const char *what)
 	return 2;
 }
 
-static void default_run_dir(char out[PATH_MAX])
-{
-	const char *xdg = getenv("XDG_RUNTIME_DIR");
-
-	if (geteuid() == 0)
-		snprintf(out, PATH_MAX, "/run/remus");
-	else if (xdg && *xdg)
-		snprintf(out, PATH_MAX, "%s/remus", xdg);
-	else
-		snprintf(out, PATH_MAX, "/tmp/remus-%u", (unsigned)geteuid());
-}
-
 /* -1 = go on, else the exit status. */
 static int parse_options(int argc, char **argv, struct options *o)
 {
-	enum { RUN_DIR = 1, LISTEN, NO_LISTEN, CONTROL, GROUP, ARBITER, TRACE, LEVEL, SHOW_VERSION, SHOW_HELP };
+	enum {
+		RUN_DIR = 1,
+		LISTEN,
+		NO_LISTEN,
+		CONTROL,
+		GROUP,
+		ARBITER,
+		TRACE,
+		LEVEL,
+		SHOW_VERSION,
+		SHOW_HELP
+	};
 	static const struct option longs[] = {
 		{"run-dir", required_argument, NULL, RUN_DIR},
 		{"listen", required_argument, NULL, LISTEN},
@@ -87,7 +87,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	const char *listen = NULL;
 	int c;
 
-	default_run_dir(o->run_dir);
+	if (remus_default_run_dir(o->run_dir, sizeof o->run_dir, &err) < 0)
+		return fail_usage("--run-dir: %s", err.message);
 	o->listen = true;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
@@ -142,8 +143,16 @@ static int parse_options(int argc, char **argv, struct options *o)
 
 static int prepare_dir(const char *path, const char *option, struct remus_error *err)
 {
+	struct stat st;
+
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return remus_fail_errno(err, "%s %s", option, path);
+	if (stat(path, &st) < 0)
+		return remus_fail_errno(err, "%s %s", option, path);
+	/* What lies there decides which processes are ended at start: it must be nobody else's. */
+	if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
+		return remus_fail(err, -EPERM, "%s %s must belong to uid %u and be writable by it alone",
+				  option, path, (unsigned)geteuid());
 	if (access(path, W_OK | X_OK) < 0)
 		return remus_fail_errno(err, "%s %s is not writable", option, path);
 	return 0;

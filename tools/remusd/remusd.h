@@ -29,6 +29,8 @@
 
 #define MESSAGE_MAX 65536 /* bytes of one JSON message between daemon and child */
 
+#define TIME_STAMP 40 /* bytes of a time as text */
+
 struct options {
 	char run_dir[PATH_MAX];
 	char control[PATH_MAX];
@@ -47,12 +49,13 @@ struct session {
 	unsigned id;
 	enum role role;
 	char name[128], locator[256], dir[PATH_MAX];
-	pid_t pid;	   /* of the child, 0 = none: the session is over and kept to be shown */
-	int fd;		   /* to the child */
-	uint64_t since_us; /* the child's start */
-	unsigned restarts; /* of a relay or recovery in a row */
-	json_t *request;   /* how protection was asked for: egress, arbiter, policy...; {} */
-	json_t *status;	   /* the last one, docs/control.md */
+	pid_t pid;		/* of the child, 0 = none: the session is over and kept to be shown */
+	int fd;			/* to the child */
+	uint64_t since_us;	/* the child's start */
+	unsigned restarts;	/* of a relay or recovery in a row */
+	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *status;		/* the last one, docs/control.md */
+	char since[TIME_STAMP]; /* when the status's state was entered */
 	struct remus_key key;
 	bool keyed;	 /* key is meaningful */
 	bool admitted;	 /* receiver: the hello was accepted */
@@ -73,6 +76,7 @@ struct daemon {
 };
 
 /* events.c */
+void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
 void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);

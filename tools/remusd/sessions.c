@@ -131,6 +131,8 @@ json_t *session_json(const struct session *s)
 		json_object_set_new(o, "session", json_string(hex));
 		json_object_set_new(o, "generation", json_integer((json_int_t)s->key.generation));
 	}
+	if (s->since[0])
+		json_object_set_new(o, "since", json_string(s->since));
 	json_object_set_new(o, "pid", json_integer(s->pid));
 	return o;
 }
@@ -143,10 +145,19 @@ void session_command(struct session *s, const char *command)
 
 /* ---- what children say ---- */
 
+/* Keep when a state was entered. @state is borrowed. */
+static void note_state(struct session *s, const json_t *state)
+{
+	if (!state || json_equal(json_object_get(s->status, "state"), state))
+		return;
+	time_stamp(s->since);
+}
+
 static void on_status(struct session *s, json_t *status)
 {
 	const char *locator;
 
+	note_state(s, json_object_get(status, "state"));
 	json_object_update(s->status, status);
 	locator = json_string_value(json_object_get(status, "domain"));
 	if (locator && !s->locator[0])
@@ -238,6 +249,7 @@ static void on_outcome(struct daemon *d, struct session *s, const json_t *messag
 
 	s->outcome = true;
 	s->armed = false;
+	note_state(s, json_object_get(message, "word"));
 	json_object_set_new(s->status, "state", json_string(word ? word : "ended"));
 	json_object_set_new(s->status, "reason", json_string(reason ? reason : ""));
 	json_object_set_new(s->status, "protected", json_false());
