@@ -110,7 +110,10 @@ static inline bool rig_send(int fd, const char *path, const void *frame, size_t 
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
-	return sendto(fd, frame, bytes, 0, (struct sockaddr *)&to, sizeof to) == (ssize_t)bytes;
+	if (sendto(fd, frame, bytes, 0, (struct sockaddr *)&to, sizeof to) == (ssize_t)bytes)
+		return true;
+	printf("\n    send to %s: %s\n", path, strerror(errno));
+	return false;
 }
 
 /* The guest sends frames @first .. @first + @count - 1. */
