@@ -352,13 +352,18 @@ static void description(void)
 	CU_ASSERT_EQUAL(write(fd, "kernel", 6), 6);
 	snprintf(line, sizeof line, BASE "-kernel %s -append with,comma", path);
 	CU_ASSERT_EQUAL_FATAL(walk(line, &primary, &guest, &err), 0);
-	CU_ASSERT_EQUAL_FATAL(remus_qemu_describe(&guest, "7.2.0 (x)", "/usr/bin/qemu-system-x86_64",
-						  64 << 20, &json, &err),
-			      0);
+	const struct remus_qemu_facts facts = {.version = "7.2.0 (x)",
+					       .exe = "/usr/bin/qemu-system-x86_64",
+					       .memory = 64 << 20,
+					       .firmware_size = 65536,
+					       .firmware_hash = 0xfedcba9876543210};
+	CU_ASSERT_EQUAL_FATAL(remus_qemu_describe(&guest, &facts, &json, &err), 0);
 	CU_ASSERT_EQUAL_FATAL(remus_qemu_description_parse(json, &d, &err), 0);
 	CU_ASSERT_STRING_EQUAL(d.version, "7.2.0 (x)");
 	CU_ASSERT_STRING_EQUAL(d.binary, "qemu-system-x86_64");
 	CU_ASSERT_EQUAL(d.memory, 64 << 20);
+	CU_ASSERT_EQUAL(d.firmware_size, 65536);
+	CU_ASSERT_EQUAL(d.firmware_hash, 0xfedcba9876543210);
 	CU_ASSERT_EQUAL(d.argc, guest.args.n);
 	CU_ASSERT_STRING_EQUAL(d.argv[d.argc - 1], "with,comma");
 	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), 0);
@@ -397,7 +402,7 @@ static void hostile_descriptions(void)
 #define DESCRIPTION(format, memory, argv)                                                \
 	"{\"format\":" format                                                            \
 	",\"hypervisor\":\"qemu\",\"version\":\"7\",\"binary\":\"q\",\"memory\":" memory \
-	",\"cpu\":\"\",\"argv\":" argv ",\"files\":[]}"
+	",\"firmware\":{\"size\":4096,\"xxh3\":\"0\"},\"cpu\":\"\",\"argv\":" argv ",\"files\":[]}"
 		DESCRIPTION("2", "4096", "[]"),
 		DESCRIPTION("1", "0", "[]"),
 		DESCRIPTION("1", "-4096", "[]"),

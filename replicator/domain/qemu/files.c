@@ -80,12 +80,12 @@ static json_t *describe_files(const struct remus_qemu_guest *guest, struct remus
 	return files;
 }
 
-int remus_qemu_describe(const struct remus_qemu_guest *guest, const char *version, const char *exe,
-			uint64_t memory, char **json, struct remus_error *err)
+int remus_qemu_describe(const struct remus_qemu_guest *guest, const struct remus_qemu_facts *facts,
+			char **json, struct remus_error *err)
 {
 	struct remus_error inner = REMUS_ERROR_INIT;
-	const char *slash = strrchr(exe, '/');
-	char cpu[128] = "";
+	const char *slash = strrchr(facts->exe, '/');
+	char cpu[128] = "", hex[17];
 
 	if (guest->kvm && guest->cpu_host)
 		remus_qemu_host_cpu(cpu);
@@ -101,9 +101,12 @@ int remus_qemu_describe(const struct remus_qemu_guest *guest, const char *versio
 			return remus_fail(err, -EINVAL, "the word \"%s\" of QEMU's command line isn't UTF-8",
 					  guest->args.v[i]);
 		}
-	json_t *whole = json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:o, s:o}", "format", 1, "hypervisor",
-				  "qemu", "version", version, "binary", slash ? slash + 1 : exe, "memory",
-				  (json_int_t)memory, "cpu", cpu, "argv", argv, "files", files);
+	snprintf(hex, sizeof hex, "%016" PRIx64, facts->firmware_hash);
+	json_t *whole = json_pack("{s:i, s:s, s:s, s:s, s:I, s:{s:I, s:s}, s:s, s:o, s:o}", "format", 1,
+				  "hypervisor", "qemu", "version", facts->version, "binary",
+				  slash ? slash + 1 : facts->exe, "memory", (json_int_t)facts->memory,
+				  "firmware", "size", (json_int_t)facts->firmware_size, "xxh3", hex, "cpu",
+				  cpu, "argv", argv, "files", files);
 	*json = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
 	json_decref(whole);
 	return *json ? 0 : remus_fail(err, -ENOMEM, "describing the guest: out of memory");
@@ -131,18 +134,22 @@ static int take_argv(struct remus_qemu_description *d, json_t *argv, struct remu
 int remus_qemu_description_parse(const char *text, struct remus_qemu_description *out,
 				 struct remus_error *err)
 {
-	json_int_t memory, format;
-	const char *hypervisor;
+	json_int_t memory, format, firmware;
+	const char *hypervisor, *hex;
 	json_t *argv, *files;
 
 	memset(out, 0, sizeof *out);
 	json_t *json = strlen(text) <= REMUS_QEMU_DESCRIPTION_MAX ? json_loads(text, 0, NULL) : NULL;
 	int rc = 0;
-	if (!json || json_unpack(json, "{s:I, s:s, s:s, s:s, s:I, s:s, s:o, s:o}", "format", &format,
-				 "hypervisor", &hypervisor, "version", &out->version, "binary", &out->binary,
-				 "memory", &memory, "cpu", &out->cpu, "argv", &argv, "files", &files))
+	if (!json || json_unpack(json, "{s:I, s:s, s:s, s:s, s:I, s:{s:I, s:s}, s:s, s:o, s:o}", "format",
+				 &format, "hypervisor", &hypervisor, "version", &out->version, "binary",
+				 &out->binary, "memory", &memory, "firmware", "size", &firmware, "xxh3", &hex,
+				 "cpu", &out->cpu, "argv", &argv, "files", &files))
 		rc = remus_fail(err, -EINVAL, "not a description of a QEMU guest, or longer than %u bytes",
 				REMUS_QEMU_DESCRIPTION_MAX);
+	else if (firmware <= 0 || sscanf(hex, "%16" SCNx64, &out->firmware_hash) != 1)
+		rc = remus_fail(err, -EINVAL, "firmware of %lld bytes, checksum \"%s\"", (long long)firmware,
+				hex);
 	else if (format != 1 || strcmp(hypervisor, "qemu") || memory <= 0 || memory % 4096)
 		rc = remus_fail(err, -EINVAL,
 				"format %lld, hypervisor \"%s\", memory %lld: not supported by this version "
@@ -156,6 +163,7 @@ int remus_qemu_description_parse(const char *text, struct remus_qemu_description
 		return remus_error_prefix(err, "the primary's description of the guest"), rc;
 	}
 	out->memory = (uint64_t)memory;
+	out->firmware_size = (uint64_t)firmware;
 	return 0;
 }
 

@@ -4,7 +4,7 @@
  * backup. JSON:
  *
  *   {"format": 1, "hypervisor": "qemu", "version": "7.2.22 (Debian ...)", "binary": "qemu-system-x86_64",
- *    "memory": 268435456, "cpu": "host CPU's name, where the guest sees it, or ''",
+ *    "memory": 268435456, "firmware": {"size": 131072, "xxh3": "0123456789abcdef"}, "cpu": "host CPU's name, where the guest sees it, or ''",
  *    "argv": ["-machine", "microvm,...", ...],              the canonical list of options.h
  *    "files": [{"path": "/boot/vmlinuz", "size": 123, "xxh3": "0123456789abcdef"}, ...]}
  */
@@ -22,13 +22,18 @@ int remus_qemu_hash_file(const char *path, uint64_t *size, uint64_t *hash, struc
 /* "model name" of this host's first processor, "" if there is none. */
 void remus_qemu_host_cpu(char out[128]);
 
-int remus_qemu_describe(const struct remus_qemu_guest *guest, const char *version, const char *exe,
-			uint64_t memory, char **json, struct remus_error *err);
+/* What a primary knows of its guest besides the options. */
+struct remus_qemu_facts {
+	const char *version, *exe;
+	uint64_t memory, firmware_size, firmware_hash;
+};
+int remus_qemu_describe(const struct remus_qemu_guest *guest, const struct remus_qemu_facts *facts,
+			char **json, struct remus_error *err);
 
 struct remus_qemu_description {
 	void *json; /* what the strings point into */
 	const char *version, *binary, *cpu;
-	uint64_t memory;
+	uint64_t memory, firmware_size, firmware_hash;
 	int argc;
 	char **argv; /* argc words; both arrays and strings are owned here */
 };

@@ -40,5 +40,7 @@ struct remus_qemu_guest {
 int remus_qemu_options(char *const *argv, int argc, const struct remus_qemu_how *how,
 		       struct remus_qemu_guest *out, struct remus_error *err);
 void remus_qemu_guest_free(struct remus_qemu_guest *);
+/* "RUN_DIR/WHAT" into the 108 bytes of @out; refuses what doesn't fit a socket address. */
+int remus_qemu_run_path(const char *run_dir, const char *what, char out[108], struct remus_error *err);
 
 #endif

@@ -139,6 +139,17 @@ static json_t *next_answer(struct remus_qmp *q)
 	return NULL;
 }
 
+/* Take in what the peer said before it closed: its last events count. */
+static int hear_out(struct remus_qmp *q)
+{
+	json_t *late;
+	while (!q->dead && receive(q) > 0)
+		;
+	while ((late = next_answer(q)))
+		json_decref(late);
+	return q->dead = -ECONNRESET;
+}
+
 /* Wait for the next message that isn't an event. */
 static int wait_answer(struct remus_qmp *q, uint64_t end_us, json_t **out)
 {
@@ -187,7 +198,7 @@ static int send_all(struct remus_qmp *q, const char *text, int fd, uint64_t end_
 			continue;
 		}
 		if (errno != EAGAIN && errno != EINTR)
-			return q->dead = -ECONNRESET;
+			return hear_out(q);
 		struct pollfd p = {.fd = q->fd, .events = POLLOUT};
 		int left = left_ms(end_us);
 		if (!left || poll(&p, 1, left) == 0) {
@@ -248,10 +259,8 @@ int remus_qmp_pump(struct remus_qmp *q, struct remus_error *err)
 		json_decref(next_answer(q)); /* an answer now is a late one */
 		got = q->dead ? q->dead : receive(q);
 	}
-	/* What came before the end of the stream still counts. */
-	json_t *late;
-	while (q->dead == -ECONNRESET && (late = next_answer(q)))
-		json_decref(late);
+	if (q->dead == -ECONNRESET)
+		hear_out(q);
 	return q->dead ? fail_dead(q, err) : 0;
 }
 

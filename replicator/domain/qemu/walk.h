@@ -44,8 +44,6 @@ void remus_qemu_emit(struct remus_qemu_walk *, const char *name, const struct re
 		     const char *implied);
 /* Make @path absolute and note it as an input file; the guest owns the result. NULL = refused. */
 const char *remus_qemu_input(struct remus_qemu_walk *, const char *path, struct remus_error *err);
-/* "RUN_DIR/WHAT" into the 108 bytes of @out; refuses what doesn't fit a socket address. */
-int remus_qemu_run_path(const char *run_dir, const char *what, char out[108], struct remus_error *err);
 /* Refuse keys that aren't among @keys and values that aren't plain words. */
 int remus_qemu_check_keys(const struct remus_keyval *kv, const char *keys, struct remus_error *err);
 

@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The primary's side of an unpatched QEMU: attach by QMP and /proc, stop, save the devices' state, copy pages
+ * from the shared memfd, go on.
+ *
+ * Everything that could make a failover fail is checked in open(), before anything is changed; nothing of what
+ * is set up later outlives this process (the fd set in QEMU goes with the QMP connection, tracking is swept).
+ * Each QMP command has a deadline; a failed pause tries to let the guest run (I8).
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "files.h"
+#include "firmware.h"
+#include "options.h"
+#include "process.h"
+#include "qmp.h"
+#include "remus/domain.h"
+#include "remus/log.h"
+#include "remus/util.h"
+#include "watch.h"
+
+#define COMMAND_MS 2000 /* a loaded host answers stop in 30 ms; seconds mean a hung QEMU */
+#define STATE_MAX  (64u << 20)
+
+struct domain {
+	struct remus_domain base;
+	struct remus_qmp *qmp;
+	struct remus_qemu_process process;
+	struct remus_qemu_guest guest;
+	struct remus_qemu_ram ram;
+	struct remus_qemu_watch watch;
+	enum remus_track_method tracking;
+	struct remus_track *track;
+	char name[128], *description;
+	/* Where QEMU writes the state: a memfd by way of an fd set, or else a file in run_dir. */
+	char state_name[PATH_MAX];
+	bool state_is_file;
+	int state_fd, state_write_fd;
+	uint8_t *state;
+	size_t state_room;
+};
+
+static struct domain *of(struct remus_domain *base)
+{
+	return (struct domain *)base;
+}
+
+static int command(struct domain *d, const char *name, json_t *arguments, int fd, json_t **reply,
+		   struct remus_error *err)
+{
+	int rc = remus_qmp_execute(d->qmp, name, arguments, fd, COMMAND_MS, reply, err);
+	remus_qemu_watch_kick(&d->watch);
+	return rc;
+}
+
+static int check_commands(struct domain *d, struct remus_error *err)
+{
+	json_t *commands = NULL;
+	int rc = command(d, "query-commands", NULL, -1, &commands, err);
+	if (rc)
+		return rc;
+	bool found = false;
+	for (size_t i = 0; i < json_array_size(commands); i++) {
+		const char *name = json_string_value(json_object_get(json_array_get(commands, i), "name"));
+		found |= name && !strcmp(name, "xen-save-devices-state");
+	}
+	json_decref(commands);
+	return found ? 0
+		     : remus_fail(err, -ENOTSUP,
+				  "QEMU %s lacks the command xen-save-devices-state, with which "
+				  "device state is saved",
+				  remus_qmp_version(d->qmp));
+}
+
+/* A guest that runs or was left paused (by a killed engine, which a supervisor repairs) may be opened. */
+static int check_status(struct domain *d, struct remus_error *err)
+{
+	json_t *status = NULL;
+	int rc = command(d, "query-status", NULL, -1, &status, err);
+	if (rc)
+		return rc;
+	const char *word = json_string_value(json_object_get(status, "status"));
+	if (!word || !remus_word_in("running paused", word))
+		rc = remus_fail(err, -EINVAL,
+				"the guest is in the state \"%s\": only a running guest can be protected",
+				word ? word : "unknown");
+	json_decref(status);
+	return rc;
+}
+
+static int check_process(struct domain *d, const char *socket, struct remus_error *err)
+{
+	pid_t pid = remus_qmp_peer(d->qmp);
+	if (pid <= 0)
+		return remus_fail(err, -ESRCH,
+				  "QMP %s: its QEMU is in another pid namespace: run remus where the "
+				  "guest's QEMU runs",
+				  socket);
+	int rc = remus_qemu_process_open(pid, &d->process, err);
+	if (rc)
+		return rc;
+	const char *slash = strrchr(d->process.exe, '/');
+	if (!strstr(slash ? slash : d->process.exe, "qemu") && !strstr(slash ? slash : d->process.exe, "kvm"))
+		return remus_fail(err, -EINVAL,
+				  "QMP %s: the process that opened it, pid %d (%s), isn't a QEMU. Give QEMU "
+				  "a -qmp unix: socket of its own",
+				  socket, (int)pid, d->process.exe);
+	/* It answers after the pidfd was opened: the pidfd is of the peer. */
+	return check_status(d, err);
+}
+
+static int check_guest(struct domain *d, struct remus_error *err)
+{
+	struct remus_qemu_how how = {.cwd = d->process.cwd};
+	int rc = remus_qemu_options(d->process.argv + 1, d->process.argc - 1, &how, &d->guest, err);
+	if (rc == 0)
+		rc = remus_qemu_ram_map(d->process.pid, &d->ram, err);
+	if (rc == 0 && d->ram.bytes != d->guest.ram_bytes)
+		rc = remus_fail(err, -EINVAL,
+				"QEMU's command line says %llu bytes of memory, but there are %llu",
+				(unsigned long long)d->guest.ram_bytes, (unsigned long long)d->ram.bytes);
+	if (rc)
+		return rc;
+	struct remus_qemu_facts facts = {
+		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
+	rc = remus_qemu_firmware_measure(d->qmp, &facts.firmware_size, &facts.firmware_hash, err);
+	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
+}
+
+/* The file where QEMU can't take descriptors. */
+static int prepare_state_file(struct domain *d, const char *run_dir, struct remus_error *err)
+{
+	snprintf(d->state_name, sizeof d->state_name, "%s/state", run_dir);
+	d->state_fd = open(d->state_name, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (d->state_fd < 0)
+		return remus_fail_errno(err, "open %s, for device state", d->state_name);
+	d->state_is_file = true;
+	return 0;
+}
+
+/*
+ * An fd set matches by access mode, so QEMU gets a second, write-only description of the memfd; the copy kept
+ * here shares its offset with QEMU's and rewinds it before each save.
+ */
+static int prepare_state(struct domain *d, const char *run_dir, struct remus_error *err)
+{
+	char path[64];
+	json_t *set = NULL;
+
+	d->state_fd = memfd_create("remus-state", MFD_CLOEXEC);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", d->state_fd);
+	d->state_write_fd = d->state_fd < 0 ? -1 : open(path, O_WRONLY | O_CLOEXEC);
+	if (d->state_write_fd < 0)
+		return remus_fail_errno(err, "memfd for device state");
+	int rc = command(d, "add-fd", NULL, d->state_write_fd, &set, err);
+	if (rc == 0)
+		snprintf(d->state_name, sizeof d->state_name, "/dev/fdset/%lld",
+			 (long long)json_integer_value(json_object_get(set, "fdset-id")));
+	json_decref(set);
+	if (rc != -EREMOTEIO)
+		return rc;
+	close(d->state_fd);
+	close(d->state_write_fd);
+	d->state_fd = d->state_write_fd = -1;
+	return prepare_state_file(d, run_dir, err);
+}
+
+static void domain_close(struct remus_domain *base)
+{
+	struct domain *d = of(base);
+	if (d->track)
+		remus_track_stop(d->track);
+	remus_qemu_watch_close(&d->watch);
+	remus_qmp_close(d->qmp);
+	remus_qemu_ram_unmap(&d->ram);
+	remus_qemu_guest_free(&d->guest);
+	remus_qemu_process_close(&d->process);
+	if (d->state_is_file)
+		unlink(d->state_name);
+	if (d->state_fd >= 0)
+		close(d->state_fd);
+	if (d->state_write_fd >= 0)
+		close(d->state_write_fd);
+	free(d->description);
+	free(d->state);
+	free(d);
+}
+
+static int domain_open(const char *locator, const struct remus_domain_config *config,
+		       struct remus_domain **out, struct remus_error *err)
+{
+	struct domain *d = calloc(1, sizeof *d);
+	if (!d)
+		return remus_fail(err, -ENOMEM, "%s: out of memory", locator);
+	d->base.ops = &remus_qemu_domain_ops;
+	d->tracking = config->tracking;
+	d->state_fd = d->state_write_fd = d->process.pidfd = -1;
+	d->watch = REMUS_QEMU_WATCH_INIT;
+
+	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
+	if (rc == 0)
+		rc = check_process(d, locator, err);
+	if (rc == 0)
+		rc = check_commands(d, err);
+	if (rc == 0)
+		rc = check_guest(d, err);
+	if (rc == 0)
+		rc = remus_qemu_watch_open(&d->watch, d->qmp, d->process.pidfd, err);
+	if (rc == 0)
+		rc = prepare_state(d, config->run_dir, err);
+	if (rc) {
+		domain_close(&d->base);
+		return rc;
+	}
+	const char *slash = strrchr(locator, '/');
+	snprintf(d->name, sizeof d->name, "%s", *d->guest.name ? d->guest.name : slash ? slash + 1 : locator);
+	*out = &d->base;
+	return 0;
+}
+
+static const char *domain_name(struct remus_domain *base)
+{
+	return of(base)->name;
+}
+
+static uint64_t domain_pages(struct remus_domain *base)
+{
+	return of(base)->ram.bytes / 4096;
+}
+
+static int domain_describe(struct remus_domain *base, char **json, struct remus_error *err)
+{
+	*json = strdup(of(base)->description);
+	return *json ? 0 : remus_fail(err, -ENOMEM, "describing the guest: out of memory");
+}
+
+static int domain_nics(struct remus_domain *base, struct remus_nic *out, int max, struct remus_error *err)
+{
+	struct domain *d = of(base);
+	if (d->guest.nics > max)
+		return remus_fail(err, -E2BIG, "the guest has %d network interfaces, more than %d",
+				  d->guest.nics, max);
+	memcpy(out, d->guest.nic, (size_t)d->guest.nics * sizeof *out);
+	return d->guest.nics;
+}
+
+static int domain_track_start(struct remus_domain *base, struct remus_error *err)
+{
+	struct domain *d = of(base);
+	struct remus_track_target target = {.pid = d->process.pid,
+					    .address = d->ram.address,
+					    .bytes = d->ram.bytes,
+					    .mapping = d->ram.mapping};
+	if (d->track)
+		return remus_fail(err, -EALREADY, "%s: tracking was started already", d->name);
+	return remus_track_start(&target, d->tracking, &d->track, err);
+}
+
+static const char *domain_track_name(struct remus_domain *base)
+{
+	return of(base)->track ? remus_track_name(of(base)->track) : "";
+}
+
+static const char *domain_track_note(struct remus_domain *base)
+{
+	return of(base)->track ? remus_track_note(of(base)->track) : "";
+}
+
+static int domain_track_fetch(struct remus_domain *base, uint64_t *dirty, uint64_t *count,
+			      struct remus_error *err)
+{
+	struct domain *d = of(base);
+	if (!d->track)
+		return remus_fail(err, -EINVAL, "%s: dirty pages fetched before tracking was started",
+				  d->name);
+	return remus_track_fetch(d->track, dirty, count, err);
+}
+
+static void domain_track_stop(struct remus_domain *base)
+{
+	struct domain *d = of(base);
+	if (d->track)
+		remus_track_stop(d->track);
+	d->track = NULL;
+}
+
+static int domain_resume(struct remus_domain *base, struct remus_error *err)
+{
+	return command(of(base), "cont", NULL, -1, NULL, err);
+}
+
+static int domain_pause(struct remus_domain *base, struct remus_error *err)
+{
+	int rc = command(of(base), "stop", NULL, -1, NULL, err);
+	if (rc == -ETIMEDOUT || rc == -EREMOTEIO)
+		domain_resume(base, NULL); /* it may have stopped without saying so */
+	return rc;
+}
+
+/* Take over what QEMU wrote. */
+static int read_state(struct domain *d, size_t *bytes, struct remus_error *err)
+{
+	struct stat st;
+	if (fstat(d->state_fd, &st))
+		return remus_fail_errno(err, "%s: device state: fstat", d->name);
+	size_t size = (size_t)st.st_size;
+	if (size == 0 || size > STATE_MAX)
+		return remus_fail(err, -EPROTO, "%s: QEMU saved a device state of %zu bytes", d->name, size);
+	if (size > d->state_room) {
+		uint8_t *bigger = realloc(d->state, size * 2);
+		if (!bigger)
+			return remus_fail(err, -ENOMEM, "%s: device state of %zu bytes: out of memory",
+					  d->name, size);
+		d->state = bigger;
+		d->state_room = size * 2;
+	}
+	ssize_t n = pread(d->state_fd, d->state, size, 0);
+	if (n != (ssize_t)size)
+		return remus_fail(err, -EIO, "%s: device state: %zd of %zu bytes could be read", d->name, n,
+				  size);
+	*bytes = size;
+	return 0;
+}
+
+static int domain_save_state(struct remus_domain *base, const uint8_t **out, size_t *bytes,
+			     struct remus_error *err)
+{
+	struct domain *d = of(base);
+
+	if (!d->state_is_file && (lseek(d->state_write_fd, 0, SEEK_SET) || ftruncate(d->state_write_fd, 0)))
+		return remus_fail_errno(err, "%s: rewinding the device state", d->name);
+	/* live=false of a guest that is stopped already: block devices are left active. */
+	json_t *arguments = json_pack("{s:s, s:b}", "filename", d->state_name, "live", 0);
+	int rc = command(d, "xen-save-devices-state", arguments, -1, NULL, err);
+	if (rc == 0)
+		rc = read_state(d, bytes, err);
+	if (rc == 0)
+		*out = d->state;
+	return rc;
+}
+
+static int domain_copy(struct remus_domain *base, const uint64_t *pfn, size_t count, void *dst,
+		       struct remus_error *err)
+{
+	struct domain *d = of(base);
+	uint64_t pages = d->ram.bytes / 4096;
+	uint8_t *to = dst;
+
+	for (size_t i = 0; i < count;) {
+		size_t run = 1;
+		if (pfn[i] >= pages)
+			return remus_fail(err, -EINVAL, "%s: page %llu doesn't exist", d->name,
+					  (unsigned long long)pfn[i]);
+		while (i + run < count && pfn[i + run] == pfn[i] + run && pfn[i] + run < pages)
+			run++;
+		memcpy(to + i * 4096, d->ram.mapping + pfn[i] * 4096, run * 4096);
+		i += run;
+	}
+	return 0;
+}
+
+static int domain_event_fd(struct remus_domain *base)
+{
+	return of(base)->watch.epoll;
+}
+
+static enum remus_domain_event domain_next_event(struct remus_domain *base, char why[REMUS_TEXT_MAX])
+{
+	return remus_qemu_watch_next(&of(base)->watch, why);
+}
+
+static int domain_destroy(struct remus_domain *base, struct remus_error *err)
+{
+	struct domain *d = of(base);
+	remus_qemu_watch_end(&d->watch);
+	int rc = remus_qemu_process_kill(d->process.pidfd, COMMAND_MS, err);
+	if (rc)
+		remus_error_prefix(err, "%s, pid %d", d->name, (int)d->process.pid);
+	return rc;
+}
+
+const struct remus_domain_ops remus_qemu_domain_ops = {
+	.backend = "qemu",
+	.open = domain_open,
+	.name = domain_name,
+	.pages = domain_pages,
+	.describe = domain_describe,
+	.nics = domain_nics,
+	.track_start = domain_track_start,
+	.track_name = domain_track_name,
+	.track_note = domain_track_note,
+	.track_fetch = domain_track_fetch,
+	.track_stop = domain_track_stop,
+	.pause = domain_pause,
+	.resume = domain_resume,
+	.save_state = domain_save_state,
+	.copy = domain_copy,
+	.event_fd = domain_event_fd,
+	.next_event = domain_next_event,
+	.destroy = domain_destroy,
+	.close = domain_close,
+};
