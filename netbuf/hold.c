@@ -62,21 +62,6 @@ static void flush_and_unlock(struct hold *hold)
 		hold_wake(hold);
 }
 
-static int hold_hold(struct remus_netbuf *netbuf, struct remus_error *err)
-{
-	struct hold *hold = hold_of(netbuf);
-	int rc = 0;
-
-	hold_lock(hold);
-	if (hold->state == HOLD_CLOSED)
-		rc = wrong_state(hold, "hold", err);
-	else
-		hold->state =
-			HOLD_HOLDING; /* frames that were passing and wait for a full egress may still leave */
-	hold_unlock(hold);
-	return rc;
-}
-
 static int hold_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_error *err)
 {
 	struct hold *hold = hold_of(netbuf);
@@ -137,6 +122,21 @@ static int start_egress(struct hold *hold, struct remus_error *err)
 	int rc = hold->egress->ops->start(hold->egress, err);
 	if (rc < 0)
 		remus_error_prefix(err, "egress %s", hold->egress->name);
+	return rc;
+}
+
+static int hold_hold(struct remus_netbuf *netbuf, struct remus_error *err)
+{
+	struct hold *hold = hold_of(netbuf);
+
+	hold_lock(hold);
+	bool opened = hold->state == HOLD_CLOSED;
+	int rc = opened ? start_egress(hold, err) : 0;
+	if (rc == 0)
+		hold->state = HOLD_HOLDING; /* frames that passed and wait for a full egress may still leave */
+	hold_unlock(hold);
+	if (rc == 0 && opened)
+		hold_wake(hold);
 	return rc;
 }
 

@@ -4,6 +4,7 @@
  * Frames towards the guest always pass.
  *
  * States:   CLOSED --pass--> PASSING --hold--> HOLDING --pass--> PASSING
+ *           CLOSED --hold--> HOLDING (taking up after a killed engine: nothing may pass before a claim, I6)
  *   CLOSED   nothing flows in either direction (a standby: interfaces are open, so that a missing one shows at
  *            protect time, but not a frame is read or sent).
  *   PASSING  frames go straight through.
