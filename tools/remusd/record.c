@@ -27,7 +27,7 @@ static void record_path(const struct options *options, unsigned id, char out[PAT
 	snprintf(out, PATH_MAX + 32, "%s/%u.session", options->run_dir, id);
 }
 
-/* Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. 0 = gone. */
+/* Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. 0 = gone, or a zombie. */
 static unsigned long long start_time(pid_t pid)
 {
 	char path[64], text[1024];
@@ -40,6 +40,8 @@ static unsigned long long start_time(pid_t pid)
 	ssize_t n = read(fd, text, sizeof text - 1);
 	text[n > 0 ? n : 0] = 0;
 	char *at = strrchr(text, ')');
+	if (at && at[1] == ' ' && at[2] == 'Z')
+		return 0;
 	for (int field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');
 	if (at)
