@@ -336,7 +336,7 @@ static void limits(void)
 	CU_ASSERT_EQUAL(walk(BASE, &how, &guest, &err), -EINVAL);
 	CU_ASSERT_EQUAL(walk(BASE "-kernel etc/shadow", &standby, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, "isn't absolute");
-	CU_ASSERT_EQUAL(walk(BASE "-daemonize -kernel vmlinuz", &primary, &guest, &err), -EINVAL);
+	CU_ASSERT_EQUAL(walk(BASE "-kernel vmlinuz -daemonize", &primary, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, "-daemonize");
 }
 
