@@ -128,7 +128,10 @@ static int check_guest(struct domain *d, struct remus_error *err)
 		return rc;
 	struct remus_qemu_facts facts = {
 		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
-	rc = remus_qemu_firmware_measure(d->qmp, &facts.firmware_size, &facts.firmware_hash, err);
+	REMUS_AUTO_FREE char *patch = NULL;
+	rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
+					 &patch, err);
+	facts.firmware_patch = patch;
 	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
 }
 
