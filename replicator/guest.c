@@ -164,7 +164,8 @@ static enum remus_domain_event guest_event(struct remus_guest *guest, char why[R
 static void relay_status(const struct remus_guest *guest, const struct remus_supervisor *supervisor,
 			 const struct remus_outcome *out)
 {
-	struct remus_status status = {.role = "relay", .state = "relay"};
+	/* After a session its last word stays to be seen: "solo", "active", "ended". */
+	struct remus_status status = {.role = "relay", .state = out->word[0] ? out->word : "relay"};
 
 	snprintf(status.reason, sizeof status.reason, "%s", out->reason);
 	status.egress_state = guest->egress_state;
