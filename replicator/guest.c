@@ -10,6 +10,16 @@
 #include <string.h>
 #include "remus/util.h"
 
+int remus_egress_split(char *list, const char **uri, int max)
+{
+	char *save = NULL;
+	int n = 0;
+
+	for (char *one = strtok_r(list, ";", &save); one && n < max; one = strtok_r(NULL, ";", &save))
+		uri[n++] = one;
+	return n;
+}
+
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err)
@@ -170,8 +180,10 @@ static void relay_status(const struct remus_guest *guest, const struct remus_sup
 	snprintf(status.reason, sizeof status.reason, "%s", out->reason);
 	status.egress_state = guest->egress_state;
 	remus_guest_egress_stats(guest, &status.egress);
-	if (guest->domain)
+	if (guest->domain) {
 		status.guest_pages = guest->domain->ops->pages(guest->domain);
+		status.guest_pid = guest->domain->ops->pid(guest->domain);
+	}
 	if (guest->standby) {
 		status.guest_pages = guest->standby->ops->pages(guest->standby);
 		status.guest_pid = guest->standby->ops->pid(guest->standby);

@@ -142,8 +142,7 @@ static void memory(const struct block *b)
 {
 	struct number n[4];
 
-	FIELD(b, "guest", "%" PRIu64 " MiB, %" PRIu64 " vCPU%s", count(b, "memory_mib"), count(b, "vcpus"),
-	      count(b, "vcpus") == 1 ? "" : "s");
+	FIELD(b, "guest", "%" PRIu64 " MiB", count(b, "memory_mib"));
 	if (ctl_get(b->domain, "memory"))
 		FIELD(b, "memory", "cache %s of %s, staging %s", bytes(b, &n[0], "memory.cache_bytes"),
 		      bytes(b, &n[1], "memory.cache_cap"), bytes(b, &n[2], "memory.staging_bytes"));

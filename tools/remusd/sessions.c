@@ -213,6 +213,20 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 	return NULL;
 }
 
+/* What the primary asked for, as far as this host needs it should it protect the guest in its turn. */
+static void take_request(struct session *s, const json_t *message)
+{
+	const char *uri[REMUS_NICS_MAX], *list = json_string_value(json_object_get(message, "egress"));
+	REMUS_AUTO_FREE char *copy = list ? strdup(list) : NULL;
+	json_t *egress = json_array();
+
+	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
+	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	for (int i = 0, n = copy ? remus_egress_split(copy, uri, REMUS_NICS_MAX) : 0; i < n; i++)
+		json_array_append_new(egress, json_string(uri[i]));
+	json_object_set_new(s->request, "egress", egress);
+}
+
 static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
@@ -236,8 +250,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->key = key;
 	s->keyed = true;
 	s->admitted = true;
-	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
-	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	take_request(s, message);
 	record_write(&d->options, s);
 	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 }

@@ -387,6 +387,11 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 	return rc;
 }
 
+static pid_t domain_pid(struct remus_domain *base)
+{
+	return of(base)->process.pid;
+}
+
 const struct remus_domain_ops remus_qemu_domain_ops = {
 	.backend = "qemu",
 	.open = domain_open,
@@ -403,6 +408,7 @@ const struct remus_domain_ops remus_qemu_domain_ops = {
 	.resume = domain_resume,
 	.save_state = domain_save_state,
 	.copy = domain_copy,
+	.pid = domain_pid,
 	.event_fd = domain_event_fd,
 	.next_event = domain_next_event,
 	.destroy = domain_destroy,
