@@ -126,7 +126,7 @@ static int relay(struct child *child, struct setup *s, struct remus_outcome *out
 		child_failed(child, &err);
 		return EXIT_FAILURE;
 	}
-	return EXIT_SUCCESS;
+	return rc == 1 ? EXIT_GUEST_STAYS : EXIT_SUCCESS;
 }
 
 static void tear_down(struct setup *s)

@@ -271,6 +271,7 @@ static void verb_detach(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, "only a relayed domain can be detached; `unprotect` it first");
 		return;
 	}
+	s->detached = true;
 	session_command(s, "quit");
 	client_ok(c, session_json(s));
 }
