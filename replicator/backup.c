@@ -68,16 +68,6 @@ static void publish(struct backup *b)
 
 /* ---- actions ---- */
 
-static int egress_list(char *text, const char **uri, int max)
-{
-	int n = 0;
-
-	for (char *save = NULL, *one = strtok_r(text, ",", &save); one && n < max;
-	     one = strtok_r(NULL, ",", &save))
-		uri[n++] = one;
-	return n;
-}
-
 static int prepare_nics(struct backup *b, struct remus_error *err)
 {
 	struct remus_standby *standby = b->guest->standby;
@@ -90,7 +80,7 @@ static int prepare_nics(struct backup *b, struct remus_error *err)
 	int nics = standby->ops->nics(standby, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
-	return remus_guest_open_nics(b->guest, nic, nics, uri, egress_list(list, uri, REMUS_NICS_MAX),
+	return remus_guest_open_nics(b->guest, nic, nics, uri, remus_egress_split(list, uri, REMUS_NICS_MAX),
 				     b->config->hold_bytes, err);
 }
 

@@ -86,8 +86,8 @@ static void hello_refused(void)
 static void epochs_out_of_order(void)
 {
 	const struct remus_event wrong[] = {EMPTY(PAGES, 0), EMPTY(PAGES, 1),  EMPTY(PAGES, 3),
-						   EMPTY(STATE, 1), EMPTY(COMMIT, 1), EMPTY(COMMIT, 3),
-						   EMPTY(ACK, 1)};
+					    EMPTY(STATE, 1), EMPTY(COMMIT, 1), EMPTY(COMMIT, 3),
+					    EMPTY(ACK, 1)};
 
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(wrong); i++)
 		RUN(TO_STANDBY, {wrong[i], "SEND:REFUSE " LOST, "claiming"});

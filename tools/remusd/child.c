@@ -124,10 +124,10 @@ static int admit(void *context, const struct remus_hello *hello, struct remus_er
 
 	memcpy(key.session, hello->session, sizeof key.session);
 	key_hex(&key, hex);
-	message_send(c->fd,
-		     json_pack("{s:s, s:s, s:I, s:s, s:s, s:I}", "t", "admit", "session", hex, "generation",
-			       (json_int_t)hello->generation, "name", hello->domain, "arbiter",
-			       hello->arbiter, "interval_ms", (json_int_t)hello->interval_ms));
+	message_send(c->fd, json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I}", "t", "admit", "session", hex,
+				      "generation", (json_int_t)hello->generation, "name", hello->domain,
+				      "arbiter", hello->arbiter, "egress", hello->egress, "interval_ms",
+				      (json_int_t)hello->interval_ms));
 	struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
 	if (poll(&pfd, 1, ADMIT_DEADLINE_MS) <= 0)
 		return remus_fail(err, -ETIMEDOUT, "the backup's daemon does not answer its receiver");

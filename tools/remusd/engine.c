@@ -72,7 +72,7 @@ static void join_egress(const json_t *list, char *out, size_t size)
 
 	out[0] = 0;
 	for (size_t i = 0; i < json_array_size(list) && n < size; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? "," : "",
+		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ";" : "",
 				      json_string_value(json_array_get(list, i)));
 }
 
@@ -81,10 +81,9 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	const struct session *session = child->session;
 	const json_t *r = session->request;
 	struct remus_protect_config *c = &s->config;
-	static char trace[PATH_MAX + 160], uri[PATH_MAX + 32];
+	static char trace[PATH_MAX + 160];
 
-	snprintf(uri, sizeof uri, "file:%s/arbiter", child->options->run_dir);
-	c->arbiter_uri = text_of(r, "arbiter", child->options->arbiter ? child->options->arbiter : uri);
+	c->arbiter_uri = text_of(r, "arbiter", "");
 	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
 	if (rc == 0 && !recover)
 		rc = remus_link_parse_address(text_of(r, "to", ""), &s->host, &s->port, err);
@@ -127,7 +126,7 @@ static int relay(struct child *child, struct setup *s, struct remus_outcome *out
 		child_failed(child, &err);
 		return EXIT_FAILURE;
 	}
-	return EXIT_SUCCESS;
+	return rc == 1 ? EXIT_GUEST_STAYS : EXIT_SUCCESS;
 }
 
 static void tear_down(struct setup *s)

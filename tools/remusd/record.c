@@ -89,6 +89,14 @@ void remove_tree(const char *path)
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+bool record_dir_in_use(const char *dir, const char *locator)
+{
+	const char *colon = strchr(locator, ':');
+	size_t n = strlen(dir);
+
+	return colon && !strncmp(colon + 1, dir, n) && colon[1 + n] == '/';
+}
+
 static bool alive(pid_t pid, unsigned long long started)
 {
 	return pid > 0 && started && start_time(pid) == started;
@@ -121,8 +129,8 @@ static void settle(struct daemon *d, const json_t *record)
 
 	if (!name || !locator || !dir)
 		return;
-	remus_warn("%s: left by a daemon that was killed (%s%s)", name, role_name(role),
-		   armed ? ", armed" : "");
+	remus_warn("%s: taking up what the daemon before left (%s%s)", name, role_name(role),
+		   armed ? ", killed while protecting it" : "");
 	if (!end_process(pid, started, SIGTERM, 8000))
 		end_process(pid, started, SIGKILL, 1000);
 	if (role == ROLE_RECEIVER && !active) {
@@ -139,8 +147,8 @@ static void settle(struct daemon *d, const json_t *record)
 	s->armed = armed;
 	s->active = active;
 	s->guest_pid = guest;
-	if (active)
-		snprintf(s->dir, sizeof s->dir, "%s", dir); /* the guest's sockets are there */
+	if (record_dir_in_use(dir, locator))
+		snprintf(s->dir, sizeof s->dir, "%s", dir);
 	else
 		remove_tree(dir);
 	s->keyed = armed; /* only a claim needs the key */

@@ -61,6 +61,7 @@ struct session {
 	bool admitted;	 /* receiver: the hello was accepted */
 	bool armed;	 /* engine: going on alone needs a claim */
 	bool active;	 /* receiver: the guest runs here */
+	bool detached;	  /* the operator wants nothing more of us for it */
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
@@ -121,6 +122,9 @@ void child_outcome(struct child *child, const struct remus_outcome *out);
 int message_send(int fd, json_t *message);   /* takes the reference; 0 or -errno */
 json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, or another */
 
+/* Exit status of a child that was told to go while its guest runs on, on this host. */
+#define EXIT_GUEST_STAYS 3
+
 /* engine.c, receiver.c: main functions of children; return the exit status */
 int engine_main(struct child *child, bool recover);
 int relay_main(struct child *child);
@@ -143,6 +147,8 @@ void record_write(const struct options *options, const struct session *s);
 void record_remove(const struct options *options, const struct session *s);
 /* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
 void records_adopt(struct daemon *d);
+/* Does the guest at @locator have its own sockets in @dir? (An activated one does.) */
+bool record_dir_in_use(const char *dir, const char *locator);
 void remove_tree(const char *path);
 
 #endif

@@ -213,6 +213,20 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 	return NULL;
 }
 
+/* What the primary asked for, as far as this host needs it should it protect the guest in its turn. */
+static void take_request(struct session *s, const json_t *message)
+{
+	const char *uri[REMUS_NICS_MAX], *list = json_string_value(json_object_get(message, "egress"));
+	REMUS_AUTO_FREE char *copy = list ? strdup(list) : NULL;
+	json_t *egress = json_array();
+
+	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
+	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	for (int i = 0, n = copy ? remus_egress_split(copy, uri, REMUS_NICS_MAX) : 0; i < n; i++)
+		json_array_append_new(egress, json_string(uri[i]));
+	json_object_set_new(s->request, "egress", egress);
+}
+
 static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
@@ -236,8 +250,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->key = key;
 	s->keyed = true;
 	s->admitted = true;
-	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
-	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	take_request(s, message);
 	record_write(&d->options, s);
 	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 }
@@ -326,10 +339,23 @@ static void over(struct daemon *d, struct session *s)
 	s->pid = 0;
 	s->armed = false;
 	record_remove(&d->options, s);
-	remove_tree(s->dir);
+	if (!s->detached || !record_dir_in_use(s->dir, s->locator))
+		remove_tree(s->dir);
 	json_object_set_new(s->status, "protected", json_false());
+	if (s->role == ROLE_RELAY)
+		json_object_set_new(s->status, "state", json_string("ended"));
 	if (s->role == ROLE_RECEIVER && !s->keyed)
 		session_drop(d, s); /* a stranger on the port: nothing to show */
+}
+
+/* The daemon stops, the guest doesn't: what the next daemon needs to forward its network again stays. */
+static void leave_behind(struct daemon *d, struct session *s)
+{
+	s->pid = 0;
+	s->armed = false;
+	if (!s->active)
+		s->role = ROLE_RELAY;
+	record_write(&d->options, s);
 }
 
 static void restart(struct daemon *d, struct session *s, bool recover)
@@ -392,7 +418,10 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	if (WIFSIGNALED(wait_status))
 		remus_warn("%s child of %s (pid %d) was killed by signal %d", role_name(s->role), s->name,
 			   (int)pid, WTERMSIG(wait_status));
-	if (clean || d->stopping) {
+	bool stays = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_GUEST_STAYS;
+	if (stays && d->stopping && !s->detached) {
+		leave_behind(d, s);
+	} else if (clean || stays || d->stopping) {
 		over(d, s);
 	} else if (s->role == ROLE_RECEIVER) {
 		if (s->admitted)

@@ -98,6 +98,27 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 	return true;
 }
 
+/* What isn't said is taken from an earlier session of the domain on this host, else from the defaults, so that
+ * status shows what is in force. */
+static void set_request(struct daemon *d, struct session *s, const json_t *request)
+{
+	static const char *const inherited[] = {"egress", "arbiter"};
+	char uri[PATH_MAX + 32];
+	json_t *whole = json_deep_copy(request);
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(inherited); i++)
+		if (!json_object_get(whole, inherited[i]) && json_object_get(s->request, inherited[i]))
+			json_object_set(whole, inherited[i], json_object_get(s->request, inherited[i]));
+	snprintf(uri, sizeof uri, "file:%s/arbiter", d->options.run_dir);
+	json_t *defaults =
+		json_pack("{s:s, s:i, s:s}", "arbiter", d->options.arbiter ? d->options.arbiter : uri,
+			  "interval_ms", 25, "on_backup_loss", "solo");
+	json_object_update_missing(whole, defaults);
+	json_decref(defaults);
+	json_decref(s->request);
+	s->request = whole;
+}
+
 static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 {
 	const char *domain = text_of(request, "domain"), *name = text_of(request, "name");
@@ -139,13 +160,9 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	/* An heir of an earlier session keeps its id: a stale primary of it is then turned away (I4). */
 	s->key.generation++;
 	s->keyed = true;
-	json_t *egress = json_incref(json_object_get(s->request, "egress"));
-	json_decref(s->request);
-	s->request = json_deep_copy(request);
-	if (egress && !json_object_get(s->request, "egress"))
-		json_object_set(s->request, "egress", egress);
-	json_decref(egress);
+	set_request(d, s, request);
 	json_object_clear(s->status);
+	s->active = false;
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
 		client_error(c, rc, err.message);
@@ -254,6 +271,7 @@ static void verb_detach(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, "only a relayed domain can be detached; `unprotect` it first");
 		return;
 	}
+	s->detached = true;
 	session_command(s, "quit");
 	client_ok(c, session_json(s));
 }

@@ -128,7 +128,10 @@ static int check_guest(struct domain *d, struct remus_error *err)
 		return rc;
 	struct remus_qemu_facts facts = {
 		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
-	rc = remus_qemu_firmware_measure(d->qmp, &facts.firmware_size, &facts.firmware_hash, err);
+	REMUS_AUTO_FREE char *patch = NULL;
+	rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
+					 &patch, err);
+	facts.firmware_patch = patch;
 	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
 }
 
@@ -384,6 +387,11 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 	return rc;
 }
 
+static pid_t domain_pid(struct remus_domain *base)
+{
+	return of(base)->process.pid;
+}
+
 const struct remus_domain_ops remus_qemu_domain_ops = {
 	.backend = "qemu",
 	.open = domain_open,
@@ -400,6 +408,7 @@ const struct remus_domain_ops remus_qemu_domain_ops = {
 	.resume = domain_resume,
 	.save_state = domain_save_state,
 	.copy = domain_copy,
+	.pid = domain_pid,
 	.event_fd = domain_event_fd,
 	.next_event = domain_next_event,
 	.destroy = domain_destroy,
