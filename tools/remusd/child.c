@@ -94,6 +94,12 @@ static enum remus_command next_command(void *context)
 static void send_status(void *context, const struct remus_status *status)
 {
 	struct child *c = context;
+
+	/* An orphan writes the record itself. */
+	if (status->guest_pid)
+		c->session->guest_pid = status->guest_pid;
+	if (status->locator[0])
+		snprintf(c->session->locator, sizeof c->session->locator, "%s", status->locator);
 	message_send(c->fd, json_pack("{s:s, s:o}", "t", "status", "status", status_json(status)));
 }
 
@@ -179,6 +185,7 @@ void child_outcome(struct child *child, const struct remus_outcome *out)
 		child->session->armed = false;
 		child->session->outcome = true;
 		child->session->pid = getpid();
+		child->session->active |= out->guest_here && child->session->role == ROLE_RECEIVER;
 		record_write(child->options, child->session);
 		return;
 	}

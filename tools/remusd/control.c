@@ -167,6 +167,14 @@ void control_session_changed(struct daemon *d, struct session *s, const json_t *
 			tell(c, s, end);
 }
 
+void control_session_over(struct daemon *d, struct session *s)
+{
+	json_t *end = json_object();
+
+	control_session_changed(d, s, end);
+	json_decref(end);
+}
+
 void control_tell_events(struct daemon *d)
 {
 	for (struct client *c = d->clients; c; c = c->next) {

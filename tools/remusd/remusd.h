@@ -61,7 +61,7 @@ struct session {
 	bool admitted;	 /* receiver: the hello was accepted */
 	bool armed;	 /* engine: going on alone needs a claim */
 	bool active;	 /* receiver: the guest runs here */
-	bool detached;	  /* the operator wants nothing more of us for it */
+	bool detached;	 /* the operator wants nothing more of us for it */
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
@@ -98,6 +98,8 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status);
 /* The child closed its end and is about to exit: wait for it (bounded), leaving the session without one. */
 bool session_wait(struct session *s);
 void session_command(struct session *s, const char *command);
+/* Of a receiver that waits for its arbiter: the operator knows that the guest runs elsewhere. */
+void session_drop_standby(struct session *s);
 /* End every session in order (@deadline_ms), then kill what is left. */
 void sessions_stop(struct daemon *d, int deadline_ms);
 const char *role_name(enum role role);
@@ -139,6 +141,8 @@ int control_poll_fill(const struct daemon *d, struct pollfd *fds);
 void control_poll_done(struct daemon *d, const struct pollfd *fds, int count);
 /* Something a waiting client may wait for has happened to @s: its status changed, it failed, it ended. */
 void control_session_changed(struct daemon *d, struct session *s, const json_t *failure);
+/* @s has no child any more: whoever still waits gets an answer. */
+void control_session_over(struct daemon *d, struct session *s);
 void control_tell_events(struct daemon *d); /* to the clients that follow them */
 void control_close(struct daemon *d);
 

@@ -143,6 +143,12 @@ void session_command(struct session *s, const char *command)
 		message_send(s->fd, json_pack("{s:s}", "cmd", command));
 }
 
+void session_drop_standby(struct session *s)
+{
+	s->detached = true;
+	kill(s->pid, SIGKILL); /* what follows is what follows when it dies: the standby goes, nothing runs */
+}
+
 /* ---- what children say ---- */
 
 /* Keep when a state was entered. @state is borrowed. */
@@ -153,7 +159,7 @@ static void note_state(struct session *s, const json_t *state)
 	time_stamp(s->since);
 }
 
-static void on_status(struct session *s, json_t *status)
+static void on_status(struct daemon *d, struct session *s, json_t *status)
 {
 	const char *locator;
 
@@ -162,11 +168,17 @@ static void on_status(struct session *s, json_t *status)
 	locator = json_string_value(json_object_get(status, "domain"));
 	if (locator && !s->locator[0])
 		snprintf(s->locator, sizeof s->locator, "%s", locator);
-	if (json_object_get(status, "guest_pid"))
-		s->guest_pid = (pid_t)json_integer_value(json_object_get(status, "guest_pid"));
+	pid_t guest = (pid_t)json_integer_value(json_object_get(status, "guest_pid"));
+	bool fresh = guest > 0 && guest != s->guest_pid;
+	if (fresh)
+		s->guest_pid = guest;
 	const char *state = json_string_value(json_object_get(status, "state"));
-	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active"))
+	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active")) {
+		fresh |= !s->active;
 		s->active = true;
+	}
+	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run */
+		record_write(&d->options, s);
 }
 
 static int parse_key(const json_t *message, struct remus_key *key)
@@ -279,7 +291,7 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 	if (!type)
 		return;
 	if (!strcmp(type, "status")) {
-		on_status(s, json_object_get(message, "status"));
+		on_status(d, s, json_object_get(message, "status"));
 		control_session_changed(d, s, NULL);
 	} else if (!strcmp(type, "event")) {
 		event(s, json_string_value(json_object_get(message, "level")),
@@ -342,6 +354,7 @@ static void over(struct daemon *d, struct session *s)
 	if (!s->detached || !record_dir_in_use(s->dir, s->locator))
 		remove_tree(s->dir);
 	json_object_set_new(s->status, "protected", json_false());
+	control_session_over(d, s);
 	if (s->role == ROLE_RELAY)
 		json_object_set_new(s->status, "state", json_string("ended"));
 	if (s->role == ROLE_RECEIVER && !s->keyed)
@@ -352,9 +365,10 @@ static void over(struct daemon *d, struct session *s)
 static void leave_behind(struct daemon *d, struct session *s)
 {
 	s->pid = 0;
-	s->armed = false;
-	if (!s->active)
+	if (!s->active && !s->armed) /* armed: the claim is still to be made (I6) */
 		s->role = ROLE_RELAY;
+	if (!record_dir_in_use(s->dir, s->locator))
+		remove_tree(s->dir);
 	record_write(&d->options, s);
 }
 
@@ -396,11 +410,24 @@ static void receiver_died(struct daemon *d, struct session *s)
 		restart(d, s, false);
 		return;
 	}
-	event(s, "error", "standby-dropped", "the receiver died: its standby is killed and never runs");
+	event(s, s->detached ? "warning" : "error", "standby-dropped",
+	      s->detached ? "the operator dropped the standby that waited for its arbiter"
+			  : "the receiver died: its standby is killed and never runs");
+	json_object_set_new(s->status, "state", json_string("dropped"));
 	if (s->guest_pid > 0)
 		kill(s->guest_pid,
 		     SIGKILL); /* our own grandchild, reaped by us alone: the pid can't be another's */
 	over(d, s);
+}
+
+/* What an operator asked for came to nothing before it began. Of a guest seen for the first time nothing is kept:
+ * a mistyped socket would be an unprotected domain for ever. */
+static void never_began(struct daemon *d, struct session *s)
+{
+	json_object_set_new(s->status, "state", json_string("failed"));
+	over(d, s);
+	if (s->key.generation <= 1)
+		session_drop(d, s);
 }
 
 void session_reap(struct daemon *d, pid_t pid, int wait_status)
@@ -432,10 +459,12 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 		restart(d, s, false);
 	} else if (WIFSIGNALED(wait_status)) {
 		engine_died(d, s);
+	} else if (s->armed) {
+		restart(d, s, true);
 	} else if (s->was_relay) {
 		restart(d, s, false);
 	} else {
-		over(d, s);
+		never_began(d, s);
 	}
 }
 
@@ -471,6 +500,9 @@ void sessions_stop(struct daemon *d, int deadline_ms)
 				(int)s->pid);
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
-		over(d, s);
+		if (s->armed)
+			leave_behind(d, s);
+		else
+			over(d, s);
 	}
 }

@@ -74,6 +74,11 @@ class FakeGuest:
     def power_off(self):
         self.ask(SHUTDOWN)
 
+    def clear(self):
+        """Remove what a killed guest leaves."""
+        for path in (self.path, os.path.join(os.path.dirname(self.path), "nic.guest")):
+            os.unlink(path)
+
     def stop(self):
         """Whoever started it."""
         if self.process and self.process.poll() is None:
