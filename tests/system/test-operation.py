@@ -110,8 +110,10 @@ class Protecting(SystemTest):
         self.assert_refused(done, 5, "backup refuses", "vm1", "already")
         other.check_untouched()
         self.assertEqual(a.state(), "protected")
-        done = c.protect(other, b, "--egress", sink.uri)
+        self.assertEqual(c.ctl("status", "vm1", "--check").status, 6)
+        done = c.protect(other, b, "--egress", sink.uri, "--name", "vm2")
         self.assertEqual(done.status, 0, done)
+        self.assertEqual(c.state("vm2"), "protected")
 
     def test_two_domains(self):
         a, b, guest, sink = self.protected_pair()

@@ -173,6 +173,16 @@ void child_supervisor(struct child *child, struct remus_supervisor *out)
 	};
 }
 
+/* What a killed child would leave where the guest's sockets are. */
+void child_sockets(struct child *child, const struct remus_nic *nic, int nics)
+{
+	json_t *paths = json_array();
+
+	for (int i = 0; i < nics; i++)
+		json_array_append_new(paths, json_string(nic[i].host_path));
+	message_send(child->fd, json_pack("{s:s, s:o}", "t", "sockets", "paths", paths));
+}
+
 void child_failed(struct child *child, const struct remus_error *err)
 {
 	message_send(child->fd,

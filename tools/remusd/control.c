@@ -46,6 +46,7 @@ int control_open(struct daemon *d, struct remus_error *err)
 	int saved = errno;
 	umask(old);
 	errno = saved;
+	d->control_made = rc == 0;
 	if (rc < 0 || listen(d->control_fd, 16) < 0)
 		return remus_fail_errno(err, "control socket %s", path);
 	if (d->options.group) {

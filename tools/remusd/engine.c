@@ -76,6 +76,7 @@ static int open_guest(struct child *child, struct setup *s, struct remus_error *
 	int nics = ops->nics(s->guest.domain, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
+	child_sockets(child, nic, nics);
 	const json_t *list = json_object_get(session->request, "egress");
 	for (size_t i = 0; i < json_array_size(list) && i < REMUS_NICS_MAX; i++)
 		s->egress[s->egresses++] = json_string_value(json_array_get(list, i));

@@ -16,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "remus/log.h"
 #include "remus/util.h"
@@ -67,13 +70,13 @@ void record_write(const struct options *options, const struct session *s)
 
 	key_hex(&s->key, hex);
 	json_t *record =
-		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O, s:o}", "role",
+		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O, s:o, s:O*}", "role",
 			  (int)s->role, "name", s->name, "locator", s->locator, "dir", s->dir, "pid",
 			  (int)s->pid, "started", (json_int_t)start_time(s->pid), "session",
 			  s->keyed ? hex : "", "generation", (json_int_t)s->key.generation, "armed", s->armed,
 			  "active", s->active, "outcome", s->outcome, "guest_pid", (int)s->guest_pid,
 			  "guest_started", (json_int_t)start_time(s->guest_pid), "request", s->request,
-			  "status", last_word(s->status));
+			  "status", last_word(s->status), "sockets", s->sockets);
 	REMUS_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
 	json_decref(record);
 	record_path(options, s->id, path);
@@ -100,6 +103,26 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 void remove_tree(const char *path)
 {
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void remove_sockets(const json_t *paths)
+{
+	const json_t *path;
+	size_t i;
+
+	json_array_foreach(paths, i, path)
+	{
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		const char *text = json_string_value(path);
+		struct stat st;
+		if (!text || strlen(text) >= sizeof address.sun_path || lstat(text, &st) || !S_ISSOCK(st.st_mode))
+			continue;
+		strcpy(address.sun_path, text);
+		REMUS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) < 0 &&
+		    errno == ECONNREFUSED)
+			unlink(text);
+	}
 }
 
 bool record_dir_in_use(const char *dir, const char *locator)
@@ -162,6 +185,7 @@ static void settle(struct daemon *d, const json_t *record)
 	json_decref(s->request);
 	s->request = json_deep_copy(json_object_get(record, "request"));
 	json_object_update(s->status, json_object_get(record, "status"));
+	s->sockets = json_incref(json_object_get(record, "sockets"));
 	s->armed = armed;
 	s->active = active;
 	s->guest_pid = guest;

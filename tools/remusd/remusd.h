@@ -54,6 +54,7 @@ struct session {
 	uint64_t since_us;	/* the child's start */
 	unsigned restarts;	/* of a relay or recovery in a row */
 	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
 	json_t *status;		/* the last one, docs/control.md */
 	char since[TIME_STAMP]; /* when the status's state was entered */
 	struct remus_key key;
@@ -72,6 +73,7 @@ struct daemon {
 	struct session *sessions;
 	unsigned next_id;
 	int control_fd, listen_fd, signal_fd;
+	bool control_made; /* the control socket is there and ours */
 	bool stopping;
 	struct client *clients;
 };
@@ -89,6 +91,7 @@ void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
 /* sessions.c */
 struct session *session_find(struct daemon *d, const char *domain);
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
+void session_name(struct session *s, const char *name); /* made fit for a file's */
 void session_drop(struct daemon *d, struct session *s);
 json_t *session_json(const struct session *s); /* new */
 /* A message from a session's child is waiting, or its end of the pair is closed. */
@@ -119,6 +122,8 @@ struct child {
 	struct session *session; /* the child's copy */
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
+struct remus_nic;
+void child_sockets(struct child *child, const struct remus_nic *nic, int nics);
 void child_failed(struct child *child, const struct remus_error *err);
 void child_outcome(struct child *child, const struct remus_outcome *out);
 int message_send(int fd, json_t *message);   /* takes the reference; 0 or -errno */
@@ -154,5 +159,7 @@ void records_adopt(struct daemon *d);
 /* Does the guest at @locator have its own sockets in @dir? (An activated one does.) */
 bool record_dir_in_use(const char *dir, const char *locator);
 void remove_tree(const char *path);
+/* Remove those of @paths that are sockets of dead processes. */
+void remove_sockets(const json_t *paths);
 
 #endif

@@ -66,6 +66,16 @@ static void bury_oldest(struct daemon *d)
 		session_drop(d, oldest);
 }
 
+void session_name(struct session *s, const char *name)
+{
+	snprintf(s->name, sizeof s->name, "%s", name);
+	for (char *c = s->name; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
+			*c = '_';
+	if (s->name[0] == '.')
+		s->name[0] = '_';
+}
+
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator)
 {
 	struct session *s = calloc(1, sizeof *s);
@@ -75,12 +85,7 @@ struct session *session_new(struct daemon *d, enum role role, const char *name, 
 	s->id = ++d->next_id;
 	s->role = role;
 	s->fd = -1;
-	snprintf(s->name, sizeof s->name, "%s", name);
-	for (char *c = s->name; *c; c++)
-		if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
-			*c = '_'; /* it becomes a file name */
-	if (s->name[0] == '.')
-		s->name[0] = '_';
+	session_name(s, name);
 	snprintf(s->locator, sizeof s->locator, "%s", locator);
 	snprintf(s->dir, sizeof s->dir, "%s/%s-%u", d->options.run_dir, role_name(role), s->id);
 	s->request = json_object();
@@ -102,6 +107,7 @@ void session_drop(struct daemon *d, struct session *s)
 		close(s->fd);
 	json_decref(s->request);
 	json_decref(s->status);
+	json_decref(s->sockets);
 	free(s);
 }
 
@@ -207,6 +213,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 		if (s == mine)
 			continue;
 		bool same = s->keyed && !memcmp(s->key.session, key->session, sizeof key->session);
+		if (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation)
+			return "the guest runs on this same host: its backup must be another one";
 		if (same && s->key.generation >= key->generation) {
 			snprintf(
 				why, sizeof why,
@@ -248,10 +256,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	if (!name || parse_key(message, &key) < 0) {
 		why = "unusable hello";
 	} else {
-		snprintf(s->name, sizeof s->name, "%s", name);
-		for (char *c = s->name; *c; c++)
-			if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
-				*c = '_';
+		session_name(s, name);
 		why = refuse_hello(d, s, &key, s->name);
 	}
 	if (why) {
@@ -297,6 +302,10 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		event(s, json_string_value(json_object_get(message, "level")),
 		      json_string_value(json_object_get(message, "kind")),
 		      json_string_value(json_object_get(message, "text")));
+	} else if (!strcmp(type, "sockets")) {
+		json_decref(s->sockets);
+		s->sockets = json_incref(json_object_get(message, "paths"));
+		record_write(&d->options, s);
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
 		record_write(&d->options, s);
@@ -351,8 +360,10 @@ static void over(struct daemon *d, struct session *s)
 	s->pid = 0;
 	s->armed = false;
 	record_remove(&d->options, s);
-	if (!s->detached || !record_dir_in_use(s->dir, s->locator))
+	bool lives_there = s->detached && (s->role != ROLE_RECEIVER || s->active);
+	if (!lives_there || !record_dir_in_use(s->dir, s->locator))
 		remove_tree(s->dir);
+	remove_sockets(s->sockets);
 	json_object_set_new(s->status, "protected", json_false());
 	control_session_over(d, s);
 	if (s->role == ROLE_RELAY)

@@ -130,6 +130,8 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, why);
 		return;
 	}
+	if (s && name)
+		session_name(s, name);
 	if (s && s->pid) {
 		if (!stop_relay(d, s)) {
 			snprintf(why, sizeof why,
@@ -160,6 +162,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	s->keyed = true;
 	set_request(d, s, request);
 	json_object_clear(s->status);
+	json_object_set_new(s->status, "role", json_string(role_name(ROLE_ENGINE)));
 	s->active = false;
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {

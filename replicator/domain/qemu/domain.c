@@ -117,7 +117,7 @@ static int check_process(struct domain *d, const char *socket, struct remus_erro
 /* A guest that can't be protected as it is, for whatever reason, is refused: one code for all of them. */
 static int refuse(int rc, struct remus_error *err)
 {
-	if (rc == -EINVAL || rc == -E2BIG || rc == -ENAMETOOLONG)
+	if (rc == -EINVAL || rc == -E2BIG || rc == -EFBIG || rc == -ENAMETOOLONG || rc == -ENOENT)
 		rc = -ENOTSUP;
 	if (err && rc)
 		err->code = rc;
@@ -217,7 +217,9 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 
 	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
 	if (rc == 0)
-		rc = refuse(check_process(d, locator, err), err);
+		rc = check_process(d, locator, err);
+	if (rc == -EINVAL)
+		rc = refuse(rc, err);
 	if (rc == 0)
 		rc = check_commands(d, err);
 	if (rc == 0)

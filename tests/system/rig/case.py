@@ -54,7 +54,7 @@ class SystemTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.mkdtemp(prefix="rmt-", dir="/tmp")  # short: socket paths have 107 bytes
         self.mark = f"{MARK}={self.folder}"
-        self.children, self.guests, self.hosts, self.sinks = [], [], {}, []
+        self.children, self.guests, self.hosts, self.sinks, self.props = [], [], {}, [], []
         self.began = time.monotonic()
 
     def environment(self, more=None):
@@ -158,7 +158,7 @@ class SystemTest(unittest.TestCase):
         for place, _, files in os.walk(self.folder):
             left += [os.path.relpath(os.path.join(place, f), self.folder) for f in files if not f.endswith(".log")]
         records = [f for f in left if "arbiter/" in f]
-        self.assertEqual([f for f in left if f not in records and f not in getattr(self, "props", [])], [],
+        self.assertEqual([f for f in left if f not in records and f not in self.props], [],
                          "files are left")
         self.assertLessEqual(len(records), self.claims, f"the arbiter keeps {records}")
         for host in self.hosts.values():
