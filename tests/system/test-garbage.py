@@ -11,6 +11,7 @@ import time
 
 from rig import status_of, wait_for
 from rig.case import SystemTest
+from rig.fake import FakeGuest
 from rig.main import main
 from rig.peer import HELLO, MANDATORY, STATE, connect, header, read_to_end
 
@@ -46,6 +47,7 @@ class ReplicationPort(SystemTest):
         wait_for("the log to say who it was", lambda: all(w in self.b.read_log() for w in logged), 3)
         self.assertEqual(self.a.state(), "protected")
         self.assertEqual(self.a.kinds(), ["protected"])
+        self.assertEqual(self.b.kinds(), ["standby"], "strangers are for the log, not for the events")
         wait_for("epochs to go on", lambda: self.b.status()["epochs"]["committed"] > self.committed, 3)
         wait_for("the run folder to be as before", lambda: self.b.files() == self.before, 3)
         self.assertEqual(len(self.b.request({"verb": "status"})[0]["ok"]["domains"]), 1)
@@ -69,7 +71,7 @@ class ReplicationPort(SystemTest):
         for kind in (HELLO, STATE, 99):
             self.throw(header(type_=kind, length=0xffffffff) + b"x" * 1000)
         self.assertLess(memory_kib(self.b) - before, 16 * 1024)
-        self.check_undisturbed("length")
+        self.check_undisturbed("4294967295 bytes", "at most 65536", "type 99")
 
     def test_other_version(self):
         self.throw(header(version=7))
@@ -184,6 +186,25 @@ class ControlSocket(SystemTest):
         wait_for("the engines to end", lambda: not self.a.children(), 5)
         self.check_lives()
         self.assertEqual(self.a.files(), ["arbiter", "control"])
+
+    def test_absurd_numbers(self):
+        """Of a guest that is there: refused before anything is begun, or harmless."""
+        guest, sink = FakeGuest.start(self), self.sink()
+        plain = {"verb": "protect", "domain": guest.locator, "to": "127.0.0.1:9", "egress": [sink.uri]}
+        for name in ("interval_ms", "cache_mib", "hold_mib", "heartbeat_ms", "dead_ms"):
+            for value in (0, -1, 1.5, "5", True, None, [], 2 ** 40, 2 ** 62):
+                answer = self.ask(json.dumps({**plain, name: value}).encode() + b"\n", shut=False)
+                self.assertIn("error", answer, (name, value))
+                self.assert_says(answer["error"]["message"], name)
+        for name, value in (("tracking", "magic"), ("on_backup_loss", "panic"), ("name", "../x"), ("name", "x" * 300),
+                            ("egress", "unix:/x"), ("egress", [1]), ("standby_egress", {}), ("force", "yes"),
+                            ("wait", 1), ("to", "h:99999"), ("arbiter", "nonsense"), ("domain", "no\nlines")):
+            answer = self.ask(json.dumps({**plain, name: value}).encode() + b"\n", shut=False)
+            self.assertIn("error", answer, (name, value))
+            self.assert_says(answer["error"]["message"], name)
+        guest.check_untouched()
+        self.assertEqual(self.a.files(), ["arbiter", "control"])
+        self.check_lives()
 
     def test_mute_clients(self):
         """Those that say nothing are dropped; they keep out nobody for long."""

@@ -298,6 +298,9 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 	if (!strcmp(type, "status")) {
 		on_status(d, s, json_object_get(message, "status"));
 		control_session_changed(d, s, NULL);
+	} else if (!strcmp(type, "event") && s->role == ROLE_RECEIVER && !s->admitted) {
+		/* A stranger's: for the log. A port scan must not push out the events that count. */
+		remus_warn("replication port: %s", json_string_value(json_object_get(message, "text")));
 	} else if (!strcmp(type, "event")) {
 		event(s, json_string_value(json_object_get(message, "level")),
 		      json_string_value(json_object_get(message, "kind")),
