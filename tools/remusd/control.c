@@ -236,6 +236,8 @@ static void read_request(struct daemon *d, struct client *c)
 		client_error(c, rc, err.message);
 	else if (!json_is_object(request))
 		client_error(c, -EBADMSG, "a request is one JSON object on one line");
+	else if (request_check(request, &err) < 0)
+		client_error(c, err.code, err.message);
 	else
 		verb_run(d, c, request);
 	json_decref(request);

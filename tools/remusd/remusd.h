@@ -7,6 +7,7 @@
  *
  *   main.c       options, signals, the poll loop
  *   control.c    clients of the control socket: requests in, answers out
+ *   request.c    what a request may hold
  *   verbs.c      what they can ask for
  *   sessions.c   the table of domains, and what happens when a child says something or dies
  *   spawn.c      making children
