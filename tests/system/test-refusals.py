@@ -58,7 +58,7 @@ class TheOtherHost(Refusals):
     def test_peer_says_nothing(self):
         """The port is open, nobody answers: the heartbeats' deadline."""
         with Peer(self.elsewhere(), b""):
-            self.try_peer(self.elsewhere(), 1, "no sign of life", self.elsewhere(), "300 ms")
+            self.try_peer(self.elsewhere(), 1, "no sign of life", self.elsewhere(), "for 2000 ms")
 
     def test_protect_to_itself(self):
         a, guest, sink = self.host("a"), FakeGuest.start(self), self.sink()

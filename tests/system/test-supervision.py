@@ -10,7 +10,7 @@ from rig.case import SystemTest
 from rig.fake import FakeGuest
 from rig.main import main
 
-BIG = {"pages": 131072, "rate": 200}  # 512 MiB: the first full copy takes a while
+BIG = {"pages": 65536, "rate": 200}  # 256 MiB: the first full copy takes a while
 
 
 class Killed(SystemTest):
@@ -209,6 +209,17 @@ class DaemonKilled(SystemTest):
         wait_for("the guest on host a to be destroyed: it lost the claim", lambda: guest.process.poll() is not None)
         self.survivor(b).check_runs()
         self.assertIn("claim-lost", a.kinds())
+
+    def test_half_a_record(self):
+        """Killed while writing: what was there before counts, and the half is removed."""
+        a = self.host("a")
+        a.kill()
+        with open(os.path.join(a.run, "7.session.new"), "w", encoding="ascii") as f:
+            f.write("{\"role\": 0, \"na")
+        with open(os.path.join(a.run, "8.session"), "w", encoding="ascii") as f:
+            f.write("{\"role\": 0, \"na")
+        a.start("--arbiter", "file:" + self.arbiter())
+        self.assertEqual(a.files(), ["arbiter", "control"])
 
     def test_backup(self):
         """An orphaned standby never runs, and is gone after the restart."""

@@ -225,6 +225,22 @@ static json_t *load_settled(const char *path)
 	}
 }
 
+/* Records that somebody was killed over. */
+static void remove_halves(const char *run_dir)
+{
+	DIR *dir = opendir(run_dir);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		unsigned id;
+		char end[16];
+		if (sscanf(entry->d_name, "%u.%15s", &id, end) == 2 && !strcmp(end, "session.new"))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+}
+
 void records_adopt(struct daemon *d)
 {
 	DIR *dir = opendir(d->options.run_dir);
@@ -252,4 +268,5 @@ void records_adopt(struct daemon *d)
 			settle(d, record);
 		json_decref(record);
 	}
+	remove_halves(d->options.run_dir); /* last: an orphan may have been writing one */
 }

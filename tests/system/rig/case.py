@@ -56,6 +56,7 @@ class SystemTest(unittest.TestCase):
         self.mark = f"{MARK}={self.folder}"
         self.children, self.guests, self.hosts, self.sinks, self.props = [], [], {}, [], []
         self.began = time.monotonic()
+        self.addCleanup(self._clear)  # also when a subclass's setUp fails
 
     def environment(self, more=None):
         clean = {k: v for k, v in os.environ.items() if k not in ("REMUS_CONTROL", "XDG_RUNTIME_DIR")}
@@ -124,12 +125,10 @@ class SystemTest(unittest.TestCase):
             if not self._failed():
                 self._end_in_order()
         except (AssertionError, subprocess.TimeoutExpired):
-            self.keep = True
+            self._show_logs()
             raise
-        finally:
-            if self._failed() or getattr(self, "keep", False):
-                self._show_logs()
-            self._clear()
+        if self._failed():
+            self._show_logs()
 
     def _failed(self):
         outcome = self._outcome

@@ -35,10 +35,8 @@ class FakeGuest:
             command += ["--nic", f"{MAC},{folder}/nic.guest,{folder}/nic.host", "--frame-every", "10"]
         guest.process = case.spawn(command, name + ".log")
         guest.pid = guest.process.pid
-        wait_for(f"the fake guest {name} to listen", lambda: guest.process.poll() is not None or
-                 os.path.exists(guest.path))
-        guest.writes()
         case.guests.append(guest)
+        wait_for(f"the fake guest {name} to answer", guest._answers)
         return guest
 
     def ask(self, verb, seconds=20):
@@ -50,6 +48,13 @@ class FakeGuest:
         status = struct.unpack_from("<i", data, 4)[0]
         assert status == 0, f"the guest at {self.path}: {data[8:].decode(errors='replace')}"
         return data[8:]
+
+    def _answers(self):
+        assert self.process.poll() is None, f"the fake guest ended at once with status {self.process.returncode}"
+        try:
+            return self.ask(STATUS)
+        except (FileNotFoundError, ConnectionRefusedError):  # not bound, not listening yet
+            return None
 
     def writes(self):
         return struct.unpack_from("<QQ", self.ask(STATUS))[1]

@@ -105,6 +105,9 @@ class Host:
         return Done(arguments, done.returncode, done.stdout, done.stderr)
 
     def protect(self, guest, to, *options, **kw):
+        """With a long deadline for silence, unless told: no test's outcome shall hang on a busy machine."""
+        if "--dead" not in options:
+            options = (*options, "--dead", "2000")
         return self.ctl("protect", guest if isinstance(guest, str) else guest.locator, "--to",
                         to.address if isinstance(to, Host) else to, *options, **kw)
 
