@@ -99,7 +99,7 @@ static int prepare_arbiter(struct backup *b, struct remus_error *err)
 }
 
 /* Everything that would fail at failover shall fail now, while the guest is safe on the primary. */
-static int do_prepare(struct backup *b, struct remus_error *err)
+static int prepare(struct backup *b, struct remus_error *err)
 {
 	const struct remus_standby_ops *ops = remus_standby_backend(b->hello.backend);
 	char path[4096];
@@ -135,6 +135,14 @@ static int do_prepare(struct backup *b, struct remus_error *err)
 	staging_init(&b->staging, pages);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
+}
+
+/* Whatever it was, to the primary's operator it is one thing: this host doesn't fit the guest. */
+static int do_prepare(struct backup *b, struct remus_error *err)
+{
+	int rc = prepare(b, err);
+
+	return rc == 0 || rc == -ETIMEDOUT || rc == -EPROTONOSUPPORT ? rc : -EOPNOTSUPP;
 }
 
 static void do_send(struct backup *b, const struct remus_action *a)

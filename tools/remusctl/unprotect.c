@@ -15,9 +15,11 @@ static int run(const struct ctl_call *call)
 {
 	enum ctl_exit status = ctl_confirm(
 		call,
-		"You are about to decide, in the arbiter's place, that the guest goes on on THIS host.\n"
-		"If the backup has taken over, the guest then runs twice, with the same addresses, and\n"
-		"its data part ways. Make sure that the backup is dead or does not run the guest.");
+		"You are about to decide in the arbiter's place.\n"
+		"On the primary: the guest goes on on THIS host. If the backup has taken over, it then runs\n"
+		"twice, with the same addresses, and its data part ways. Make sure that the backup is dead\n"
+		"or does not run the guest.\n"
+		"On the backup: the standby is dropped. If the primary is dead, it is all that is left.");
 	if (status)
 		return status;
 	return ctl_ask_and_say(call, "protection has ended; the guest is UNPROTECTED");

@@ -88,12 +88,6 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 		client_error(c, -ENOMEM, "no memory");
 		return false;
 	}
-	if (getrandom(s->key.session, sizeof s->key.session, 0) != sizeof s->key.session) {
-		client_error(c, -EIO, "no randomness for a session id");
-		session_drop(d, s);
-		return false;
-	}
-	s->key.generation = 0;
 	*out = s;
 	return true;
 }
@@ -136,6 +130,8 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, why);
 		return;
 	}
+	if (s && name)
+		session_name(s, name);
 	if (s && s->pid) {
 		if (!stop_relay(d, s)) {
 			snprintf(why, sizeof why,
@@ -158,10 +154,15 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 			return;
 	}
 	/* An heir of an earlier session keeps its id: a stale primary of it is then turned away (I4). */
+	if (!s->keyed && getrandom(s->key.session, sizeof s->key.session, 0) != sizeof s->key.session) {
+		client_error(c, -EIO, "no randomness for a session id");
+		return;
+	}
 	s->key.generation++;
 	s->keyed = true;
 	set_request(d, s, request);
 	json_object_clear(s->status);
+	json_object_set_new(s->status, "role", json_string(role_name(ROLE_ENGINE)));
 	s->active = false;
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
@@ -189,14 +190,20 @@ static void verb_unprotect(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	bool force = json_is_true(json_object_get(request, "force"));
-	if (!force && state && !strcmp(state, "claiming")) {
+	bool claiming = state && !strcmp(state, "claiming"), standby = s->role == ROLE_RECEIVER;
+	if (!force && claiming) {
 		client_error(c, -EBUSY,
-			     "the arbiter has not said yet who runs the guest; only if the other host is "
-			     "known not to "
-			     "run it: --force");
+			     standby ? "the arbiter has not said yet who runs the guest, and this host's "
+				       "standby may be all that is left of it; only if the other host runs it: "
+				       "--force drops the standby"
+				     : "the arbiter has not said yet who runs the guest; only if the other "
+				       "host is known not to run it: --force");
 		return;
 	}
-	session_command(s, force ? "force" : "unprotect");
+	if (claiming && standby)
+		session_drop_standby(s); /* its own "force" means to activate */
+	else
+		session_command(s, force && !standby ? "force" : "unprotect");
 	c->wait = WAIT_UNPROTECT;
 	c->session_id = s->id;
 }

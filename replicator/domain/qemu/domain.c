@@ -114,6 +114,16 @@ static int check_process(struct domain *d, const char *socket, struct remus_erro
 	return check_status(d, err);
 }
 
+/* A guest that can't be protected as it is, for whatever reason, is refused: one code for all of them. */
+static int refuse(int rc, struct remus_error *err)
+{
+	if (rc == -EINVAL || rc == -E2BIG || rc == -EFBIG || rc == -ENAMETOOLONG || rc == -ENOENT)
+		rc = -ENOTSUP;
+	if (err && rc)
+		err->code = rc;
+	return rc;
+}
+
 static int check_guest(struct domain *d, struct remus_error *err)
 {
 	struct remus_qemu_how how = {.cwd = d->process.cwd};
@@ -208,10 +218,12 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
 	if (rc == 0)
 		rc = check_process(d, locator, err);
+	if (rc == -EINVAL)
+		rc = refuse(rc, err);
 	if (rc == 0)
 		rc = check_commands(d, err);
 	if (rc == 0)
-		rc = check_guest(d, err);
+		rc = refuse(check_guest(d, err), err);
 	if (rc == 0)
 		rc = remus_qemu_watch_open(&d->watch, d->qmp, d->process.pidfd, err);
 	if (rc == 0)
