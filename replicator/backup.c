@@ -68,13 +68,20 @@ static void publish(struct backup *b)
 
 /* ---- actions ---- */
 
+/* Split at the commas between URIs, not at those that begin an option of one ("unix:PATH,bind=PATH"). */
 static int egress_list(char *text, const char **uri, int max)
 {
 	int n = 0;
 
-	for (char *save = NULL, *one = strtok_r(text, ",", &save); one && n < max;
-	     one = strtok_r(NULL, ",", &save))
+	for (char *one = text; one && *one && n < max;) {
+		char *comma = strchr(one, ',');
+		while (comma && !strncmp(comma, ",bind=", 6))
+			comma = strchr(comma + 1, ',');
+		if (comma)
+			*comma++ = 0;
 		uri[n++] = one;
+		one = comma;
+	}
 	return n;
 }
 
