@@ -200,10 +200,18 @@ static bool allowed(const struct traces *t, uint64_t k, uint64_t at_us)
 	return false;
 }
 
+static uint64_t first_from(const struct rig_net *net, char from)
+{
+	for (size_t i = 0; i < net->count; i++)
+		if (net->seen[i].from == from)
+			return net->seen[i].number;
+	return 0;
+}
+
 bool net_gated(struct rig_net *net, const char *primary_trace, const char *backup_trace, uint64_t *gaps)
 {
 	struct traces *t = calloc(1, sizeof *t);
-	uint64_t last = 0, missing = 0;
+	uint64_t last[2] = {0}; /* of the primary, of the backup */
 	bool good = t && read_trace(primary_trace, t, false);
 
 	if (!good)
@@ -214,9 +222,13 @@ bool net_gated(struct rig_net *net, const char *primary_trace, const char *backu
 	uint64_t first = net->count ? net->seen[0].number : 1;
 	for (size_t i = 0; good && i < net->count; i++) {
 		const struct rig_seen *s = &net->seen[i];
-		if (s->number <= last) {
-			printf("\n    frame %llu was seen from %c after frame %llu\n",
-			       (unsigned long long)s->number, s->from, (unsigned long long)last);
+		uint64_t *mine = &last[s->from == 'b'];
+		/* The backup goes on after what was committed, hence above all that the primary may let out; frames
+		 * of the primary may still be on their way then. */
+		if (s->number <= *mine || (s->from == 'b' && s->number <= last[0])) {
+			printf("\n    frame %llu was seen from %c after frames %llu (p), %llu (b)\n",
+			       (unsigned long long)s->number, s->from, (unsigned long long)last[0],
+			       (unsigned long long)last[1]);
 			good = false;
 		}
 		if (s->from == 'p' && !allowed(t, s->number - first + 1, s->at_us)) {
@@ -224,12 +236,17 @@ bool net_gated(struct rig_net *net, const char *primary_trace, const char *backu
 			       (unsigned long long)s->number);
 			good = false;
 		}
-		missing += last ? s->number - last - 1 : 0;
-		last = s->number;
+		*mine = s->number;
 	}
+	uint64_t first_b = first_from(net, 'b');
+	if (first_b && last[0] >= first_b) {
+		printf("\n    the primary let frame %llu out, the backup began with frame %llu\n",
+		       (unsigned long long)last[0], (unsigned long long)first_b);
+		good = false;
+	}
+	if (gaps && net->count)
+		*gaps = (last[1] ? last[1] : last[0]) - first + 1 - net->count;
 	pthread_mutex_unlock(&net->lock);
 	free(t);
-	if (gaps)
-		*gaps = missing;
 	return good;
 }

@@ -67,17 +67,18 @@ static bool move(struct rig_relay *r, int from, int to, bool from_primary)
 	return send_all(to, chunk, n);
 }
 
+/* Each direction ends by itself, so that what was under way in the other still arrives. */
 static void pump(struct rig_relay *r, int primary, int backup)
 {
-	bool half = false;
+	bool to = true, from = true;
 
-	while (!atomic_load(&r->stop)) {
+	while (!atomic_load(&r->stop) && (to || from)) {
 		int wire = atomic_load(&r->wire);
 		bool open = wire != WIRE_STALLED;
 		struct pollfd p[3] = {
 			{.fd = r->wake, .events = POLLIN},
-			{.fd = open && !half ? primary : -1, .events = POLLIN},
-			{.fd = open ? backup : -1, .events = POLLIN},
+			{.fd = open && to ? primary : -1, .events = POLLIN},
+			{.fd = open && from ? backup : -1, .events = POLLIN},
 		};
 		eventfd_t ignored;
 		poll(p, 3, 1000);
@@ -85,16 +86,16 @@ static void pump(struct rig_relay *r, int primary, int backup)
 		wire = atomic_load(&r->wire);
 		if (wire == WIRE_CUT)
 			return;
-		if (wire == WIRE_HALF && !half) {
-			shutdown(backup, SHUT_WR);
-			half = true;
-		}
 		if (wire == WIRE_STALLED)
 			continue;
-		if (p[1].revents && !half && !move(r, primary, backup, true))
-			return;
-		if (p[2].revents && !move(r, backup, primary, false))
-			return;
+		if (to && (wire == WIRE_HALF || (p[1].revents && !move(r, primary, backup, true)))) {
+			shutdown(backup, SHUT_WR);
+			to = false;
+		}
+		if (from && p[2].revents && !move(r, backup, primary, false)) {
+			shutdown(primary, SHUT_WR);
+			from = false;
+		}
 	}
 }
 

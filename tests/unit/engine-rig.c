@@ -271,6 +271,26 @@ void rig_kill_apart(struct rig *r, int side)
 	waitpid(r->apart[side], NULL, 0);
 	close(r->apart_out[side]);
 	r->apart[side] = 0;
+	r->swept[side] = true;
+}
+
+/* What a killed engine leaves is its daemon's to sweep; here there is none. */
+static void sweep(struct rig *r)
+{
+	char path[96];
+
+	for (int side = 0; side < 2; side++) {
+		if (!r->swept[side])
+			continue;
+		unlink(side ? r->net_b : r->net_p);
+		snprintf(path, sizeof path, "%s/%s", side ? r->b : r->p, side ? "nic0.host" : "nic.host");
+		unlink(path);
+	}
+	if (r->guest_swept) {
+		snprintf(path, sizeof path, "%s/nic.guest", r->p);
+		unlink(path);
+		unlink(r->control);
+	}
 }
 
 /* ---- beginning ---- */
@@ -393,15 +413,14 @@ void rig_end(struct rig *r)
 	rig_quit(r, &r->backup);
 	relay_stop(&r->relay);
 	net_stop(&r->net);
-	if (!r->guest_reaped) {
-		kill(r->guest, SIGKILL);
-		waitpid(r->guest, NULL, 0);
-	}
+	kill(r->guest, SIGKILL); /* a zombie, if an engine destroyed it */
+	waitpid(r->guest, NULL, 0);
 	close(r->lifeline);
 	if (r->listener >= 0)
 		close(r->listener);
 	unlink(r->trace);
 	unlink(r->backup_trace);
+	sweep(r);
 	check_empty(r->p, NULL);
 	check_empty(r->b, NULL);
 	check_empty(r->arb, r->claimed == 'p'	? ".primary"

@@ -25,7 +25,7 @@
 #include "replicator/domain/fake/fake.h"
 #include "unit.h"
 
-#define RIG_PATIENCE_MS 60000
+#define RIG_PATIENCE_MS 20000
 #define RIG_NAME	"alice"
 
 /* ---- engine-up.c: a supervisor that records what it is told, and passes commands on ---- */
@@ -117,7 +117,7 @@ bool net_wait(struct rig_net *net, char from, uint64_t than);
 /* Send a frame towards the guest through the egress bound at @path; wait until the guest echoes it. */
 bool net_echo(struct rig_net *net, const char *path);
 /*
- * Was all that was seen allowed to be (I1)? Numbers rise, whoever sent; and by the traces each frame that the
+ * Was all that was seen allowed to be (I1)? What each side sent rises, the backup begins above the primary's end; and by the traces each frame that the
  * primary let out belongs to an epoch that the backup had acknowledged by then, or came before protection or
  * after pass(). @gaps gets how many numbers are missing.
  */
@@ -168,8 +168,9 @@ struct rig {
 	bool keep_guest; /* a primary that is told to quit leaves the guest running */
 	pid_t apart[2];	 /* primary, backup; 0 = in this process */
 	int apart_out[2];
-	char claimed;	   /* which record the arbiter must hold at the end; 0 = none */
-	bool guest_reaped; /* the test has */
+	char claimed;	  /* which record the arbiter must hold at the end; 0 = none */
+	bool swept[2];	  /* a side was killed: its sockets are swept at the end */
+	bool guest_swept; /* ... the guest, by the test, and no engine was there to notice */
 };
 
 /* Guest, network, backup and primary; protection has begun, nothing was waited for. */
