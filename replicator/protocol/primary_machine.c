@@ -210,6 +210,8 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 	remus_do_epoch(out, REMUS_DO_RELEASE, n);
 	if (m->state == REMUS_P_UNPROTECTING)
 		return;
+	if (m->state == REMUS_P_HANDING_OVER && m->guest_gone)
+		return; /* DOMAIN_LOST is on its way, the backup takes over from here */
 	if (m->state == REMUS_P_HANDING_OVER) {
 		remus_do_send(out, REMUS_FRAME_HANDOVER, n);
 		remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);

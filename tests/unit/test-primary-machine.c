@@ -227,6 +227,11 @@ static void guest_ends(void)
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
 	    {EV(LINK_LOST), "CLOSE_LINK EVENT:discarded REPORT DISCARD END", "discarded"});
+	/* It dies while an epoch is on its way: that one counts, and the backup isn't told a second time. */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"}, {SENT(2), "SET_TIMER:ACK", "protected"},
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {ACK(2), "CANCEL_TIMER:ACK RELEASE:2", "handing-over"},
+	    {EMPTY(ACTIVATED, 2), "EVENT:handed-over REPORT CLOSE_LINK DISCARD END", "discarded"});
 	/* A shut-down guest must not be resurrected: still claim when the backup is silent. */
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
