@@ -36,7 +36,9 @@
 enum remus_frame_type {
 	REMUS_FRAME_HELLO = 1,	 /* P->B  struct remus_hello */
 	REMUS_FRAME_WELCOME = 2, /* B->P  struct remus_welcome */
-	REMUS_FRAME_REFUSE = 3,	 /* both  u32 code (errno value), text: why; the sender then closes */
+	REMUS_FRAME_REFUSE =
+		3, /* both  u32 code (errno value), text: why; the sender then closes. From a backup
+				    also its word that it has no copy and never will activate (I5) */
 	REMUS_FRAME_HEARTBEAT =
 		4, /* both  struct remus_heartbeat; belongs to the link, never reaches a machine */
 	REMUS_FRAME_PAGES = 5,		  /* P->B  records of pages.h; epoch 0 = first full copy */

@@ -72,10 +72,11 @@ static int enter_dir(struct remus_arbiter *arbiter, struct remus_error *err)
 	int code = errno;
 
 	if (fd < 0)
-		return remus_fail(err, -code,
-				  "arbiter directory %s: open: %s (it is a shared directory that both hosts reach: "
-				  "was it made, and is it mounted here?)",
-				  dir_of(arbiter), strerror(code));
+		return remus_fail(
+			err, -code,
+			"arbiter directory %s: open: %s (it is a shared directory that both hosts reach: "
+			"was it made, and is it mounted here?)",
+			dir_of(arbiter), strerror(code));
 	return fd;
 }
 

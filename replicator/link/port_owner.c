@@ -43,8 +43,7 @@ static uint64_t inode_in(const char *table, const struct sockaddr *wanted, unsig
 		unsigned local, state;
 		uint64_t inode;
 		/* sl: local:port remote:port state tx:rx tr:when retransmits uid timeout inode */
-		if (sscanf(line,
-			   "%*d: %32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64,
+		if (sscanf(line, "%*d: %32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64,
 			   address, &local, &state, &inode) == 4 &&
 		    local == port && state == STATE_LISTEN && conflicts(address, wanted))
 			found = inode;

@@ -93,6 +93,10 @@ static int copy(struct remus_domain *d, const uint64_t *pfn, size_t count, void 
 {
 	FAULTY(d, CALL_COPY, of(d)->inner->ops->copy(of(d)->inner, pfn, count, dst, err));
 }
+static pid_t pid(struct remus_domain *d)
+{
+	return of(d)->inner->ops->pid(of(d)->inner);
+}
 static int event_fd(struct remus_domain *d)
 {
 	return of(d)->inner->ops->event_fd(of(d)->inner);
@@ -126,6 +130,7 @@ static const struct remus_domain_ops faulty_ops = {
 	.resume = resume_it,
 	.save_state = save_state,
 	.copy = copy,
+	.pid = pid,
 	.event_fd = event_fd,
 	.next_event = next_event,
 	.destroy = destroy,

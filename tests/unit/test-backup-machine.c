@@ -90,7 +90,7 @@ static void epochs_out_of_order(void)
 					    EMPTY(ACK, 1)};
 
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(wrong); i++)
-		RUN(TO_STANDBY, {wrong[i], "SEND:REFUSE " LOST, "claiming"});
+		RUN(TO_STANDBY, {wrong[i], LOST, "claiming"});
 	RUN(TO_SYNCING, {EMPTY(PAGES, 1), "STAGE:1", "syncing"},
 	    {EMPTY(PAGES, 0), "SEND:REFUSE CLOSE_LINK EVENT:standby-dropped REPORT DROP END", "dropped"});
 }
@@ -99,8 +99,7 @@ static void epochs_out_of_order(void)
 static void bad_and_torn_epochs(void)
 {
 	RUN(TO_STANDBY, {EMPTY(COMMIT, 2), "VERIFY:2", "standby"},
-	    {EV(EPOCH_BAD), "SEND:REFUSE CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM",
-	     "claiming"});
+	    {EV(EPOCH_BAD), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"});
 	RUN(TO_STANDBY, {EMPTY(PAGES, 2), "STAGE:2", "standby"},
 	    {EV(LINK_LOST), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},

@@ -218,7 +218,8 @@ static int take_back(struct child *child, struct setup *s, struct remus_outcome 
 		     struct remus_error *err)
 {
 	snprintf(outcome->word, sizeof outcome->word, "failed");
-	snprintf(outcome->reason, sizeof outcome->reason, "remusd or its engine was killed; protection has ended");
+	snprintf(outcome->reason, sizeof outcome->reason,
+		 "remusd or its engine was killed; protection has ended");
 	int rc = wake(s, err);
 	if (rc == 0 && fill_config(child, s, true, NULL) == 0)
 		s->arbiter->ops->retire(s->arbiter, &s->config.key, NULL);
@@ -278,7 +279,8 @@ int engine_main(struct child *child, bool recover)
 		return rc < 0 ? EXIT_FAILURE : rc;
 	}
 	outcome.code = not_the_domain(outcome.code, &err); /* another host's -ENOENT, say */
-	if (outcome.guest_here && !strcmp(outcome.word, "ended") && outcome.code && outcome.code != -ECANCELED)
+	if (outcome.guest_here && !strcmp(outcome.word, "ended") && outcome.code &&
+	    outcome.code != -ECANCELED)
 		snprintf(outcome.word, sizeof outcome.word, "failed"); /* nobody wanted it to end */
 	child_outcome(child, &outcome);
 	rc = outcome.guest_here ? relay(child, &s, &outcome) : EXIT_SUCCESS;

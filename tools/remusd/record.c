@@ -69,14 +69,13 @@ void record_write(const struct options *options, const struct session *s)
 	char path[PATH_MAX + 32], fresh[PATH_MAX + 40], hex[2 * REMUS_SESSION_SIZE + 1];
 
 	key_hex(&s->key, hex);
-	json_t *record =
-		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O, s:o, s:O*}", "role",
-			  (int)s->role, "name", s->name, "locator", s->locator, "dir", s->dir, "pid",
-			  (int)s->pid, "started", (json_int_t)start_time(s->pid), "session",
-			  s->keyed ? hex : "", "generation", (json_int_t)s->key.generation, "armed", s->armed,
-			  "active", s->active, "outcome", s->outcome, "guest_pid", (int)s->guest_pid,
-			  "guest_started", (json_int_t)start_time(s->guest_pid), "request", s->request,
-			  "status", last_word(s->status), "sockets", s->sockets);
+	json_t *record = json_pack(
+		"{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O, s:o, s:O*}", "role",
+		(int)s->role, "name", s->name, "locator", s->locator, "dir", s->dir, "pid", (int)s->pid,
+		"started", (json_int_t)start_time(s->pid), "session", s->keyed ? hex : "", "generation",
+		(json_int_t)s->key.generation, "armed", s->armed, "active", s->active, "outcome", s->outcome,
+		"guest_pid", (int)s->guest_pid, "guest_started", (json_int_t)start_time(s->guest_pid),
+		"request", s->request, "status", last_word(s->status), "sockets", s->sockets);
 	REMUS_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
 	json_decref(record);
 	record_path(options, s->id, path);
@@ -115,7 +114,8 @@ void remove_sockets(const json_t *paths)
 		struct sockaddr_un address = {.sun_family = AF_UNIX};
 		const char *text = json_string_value(path);
 		struct stat st;
-		if (!text || strlen(text) >= sizeof address.sun_path || lstat(text, &st) || !S_ISSOCK(st.st_mode))
+		if (!text || strlen(text) >= sizeof address.sun_path || lstat(text, &st) ||
+		    !S_ISSOCK(st.st_mode))
 			continue;
 		strcpy(address.sun_path, text);
 		REMUS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -89,15 +89,15 @@ static int check_member(const struct member *m, const json_t *value, struct remu
 	case LIST:
 		return check_list(m, value, err);
 	case FLAG:
-		return json_is_boolean(value)
-			       ? 0
-			       : remus_fail(err, -EINVAL, "%s must be true or false", m->name);
+		return json_is_boolean(value) ? 0
+					      : remus_fail(err, -EINVAL, "%s must be true or false", m->name);
 	case NUMBER:
 		break;
 	}
-	if (!json_is_integer(value) || json_integer_value(value) < m->min || json_integer_value(value) > m->max)
-		return remus_fail(err, -EINVAL, "%s must be a whole number from %lld to %lld", m->name, m->min,
-				  m->max);
+	if (!json_is_integer(value) || json_integer_value(value) < m->min ||
+	    json_integer_value(value) > m->max)
+		return remus_fail(err, -EINVAL, "%s must be a whole number from %lld to %lld", m->name,
+				  m->min, m->max);
 	return 0;
 }
 
@@ -117,9 +117,10 @@ static int check_meaning(const json_t *request, struct remus_error *err)
 	if ((dead ? json_integer_value(dead) : REMUS_DEFAULT_DEAD_MS) < 2 * beat_ms)
 		return remus_fail(err, -EINVAL, "dead_ms must be at least two heartbeats (heartbeat_ms)");
 	if (name && (strspn(name, NAME_LETTERS) != strlen(name) || strchr(".-", *name)))
-		return remus_fail(err, -EINVAL,
-				  "name: letters, digits, dots, dashes and underscores, the first a letter, a "
-				  "digit or an underscore");
+		return remus_fail(
+			err, -EINVAL,
+			"name: letters, digits, dots, dashes and underscores, the first a letter, a "
+			"digit or an underscore");
 	if (to) {
 		rc = remus_link_parse_address(to, &host, &port, err);
 		if (rc < 0)

@@ -192,12 +192,13 @@ static void verb_unprotect(struct daemon *d, struct client *c, json_t *request)
 	bool force = json_is_true(json_object_get(request, "force"));
 	bool claiming = state && !strcmp(state, "claiming"), standby = s->role == ROLE_RECEIVER;
 	if (!force && claiming) {
-		client_error(c, -EBUSY,
-			     standby ? "the arbiter has not said yet who runs the guest, and this host's "
-				       "standby may be all that is left of it; only if the other host runs it: "
-				       "--force drops the standby"
-				     : "the arbiter has not said yet who runs the guest; only if the other "
-				       "host is known not to run it: --force");
+		client_error(
+			c, -EBUSY,
+			standby ? "the arbiter has not said yet who runs the guest, and this host's "
+				  "standby may be all that is left of it; only if the other host runs it: "
+				  "--force drops the standby"
+				: "the arbiter has not said yet who runs the guest; only if the other "
+				  "host is known not to run it: --force");
 		return;
 	}
 	if (claiming && standby)
