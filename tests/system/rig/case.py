@@ -163,6 +163,8 @@ class SystemTest(unittest.TestCase):
         for host in self.hosts.values():
             self.assertEqual([f for f in host.files() if not f.startswith("arbiter")], [],
                              f"in the run folder of host {host.name}")
+            for word in ("Sanitizer", "runtime error:"):
+                self.assertNotIn(word, host.read_log(), f"a sanitizer speaks on host {host.name}")
 
     def _show_logs(self):
         print(f"--- {self.id()} failed after {time.monotonic() - self.began:.1f} s; logs:", file=sys.stderr)
