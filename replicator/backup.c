@@ -523,8 +523,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	staging_clear(&b->staging);
 	if (b->link)
 		remus_link_close(b->link);
-	shell_claimer_destroy(b->claimer);
-	if (b->arbiter)
+	if (shell_claimer_destroy(b->claimer) && b->arbiter)
 		b->arbiter->ops->close(b->arbiter);
 	remus_hello_clear(&b->hello);
 	shell_trace_close(&b->trace);

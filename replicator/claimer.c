@@ -134,10 +134,10 @@ uint64_t shell_claimer_deadline(const struct shell_claimer *c)
 	return c->deadline_us;
 }
 
-void shell_claimer_destroy(struct shell_claimer *c)
+bool shell_claimer_destroy(struct shell_claimer *c)
 {
 	if (!c)
-		return;
+		return true;
 	pthread_mutex_lock(&c->lock);
 	c->quit = true;
 	bool busy = c->busy;
@@ -145,11 +145,12 @@ void shell_claimer_destroy(struct shell_claimer *c)
 	pthread_mutex_unlock(&c->lock);
 	if (busy) {
 		pthread_detach(c->thread); /* it hangs in the arbiter and still uses *c: leave both */
-		return;
+		return false;
 	}
 	pthread_join(c->thread, NULL);
 	close(c->fd);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->wake);
 	free(c);
+	return true;
 }
