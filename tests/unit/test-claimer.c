@@ -145,9 +145,11 @@ static void hanging_is_unknown_at_the_deadline(void)
 
 static void hanging_worker_is_left_behind(void)
 {
-	struct slow *s = slow_new(true, REMUS_CLAIM_LOST);
-	struct shell_claimer *c = claimer_on(s);
+	static struct slow *s; /* static: left behind, not lost */
+	static struct shell_claimer *c;
 
+	s = slow_new(true, REMUS_CLAIM_LOST);
+	c = claimer_on(s);
 	shell_claimer_ask(c, 0);
 	slow_wait(s, 1, 0);
 	CU_ASSERT(!shell_claimer_destroy(c)); /* at once; and says that the arbiter is still in use */
