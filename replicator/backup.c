@@ -514,8 +514,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	staging_clear(&b->staging);
 	if (b->link)
 		remus_link_close(b->link);
-	bool hangs = shell_claimer_destroy(b->claimer);
-	if (b->arbiter && !hangs)
+	if (shell_claimer_destroy(b->claimer) && b->arbiter)
 		b->arbiter->ops->close(b->arbiter);
 	remus_hello_clear(&b->hello);
 	shell_trace_close(&b->trace);

@@ -149,7 +149,7 @@ uint64_t shell_claimer_deadline(const struct shell_claimer *c)
 bool shell_claimer_destroy(struct shell_claimer *c)
 {
 	if (!c)
-		return false;
+		return true;
 	pthread_mutex_lock(&c->lock);
 	c->quit = true;
 	c->abandoned = c->busy; /* it hangs in the arbiter: not waited for */
@@ -160,8 +160,8 @@ bool shell_claimer_destroy(struct shell_claimer *c)
 	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
 	if (gone)
-		return true;
+		return false;
 	pthread_join(thread, NULL);
 	free_claimer(c);
-	return false;
+	return true;
 }

@@ -485,13 +485,15 @@ static void loop(struct primary *p)
 	}
 }
 
-static void release_all(struct primary *p)
+/* False: a claim still hangs in the arbiter. */
+static bool release_all(struct primary *p)
 {
 	if (p->link)
 		remus_link_close(p->link);
-	shell_claimer_destroy(p->claimer);
+	bool done = shell_claimer_destroy(p->claimer);
 	capture_destroy(p->capture);
 	shell_trace_close(&p->trace);
+	return done;
 }
 
 int remus_primary_run(struct remus_guest *guest, const struct remus_protect_config *config,
@@ -536,7 +538,9 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 		snprintf(out->word, sizeof out->word, "%s", remus_primary_word(&p->machine));
 		snprintf(out->reason, sizeof out->reason, "%s", p->end_text);
 	}
-	release_all(p);
+	bool done = release_all(p);
+	if (rc == 0)
+		out->claim_hangs = !done;
 	free(p);
 	return rc;
 }

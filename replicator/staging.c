@@ -7,6 +7,8 @@
 #include "remus/pages.h"
 #include "remus/util.h"
 
+#define FRAME_COST (sizeof(struct remus_frame) + 32) /* bytes: its entry, malloc's own */
+
 uint64_t staging_cap(uint64_t guest_pages)
 {
 	return guest_pages * REMUS_PAGE_RECORD_MAX + REMUS_STATE_TOTAL_MAX;
@@ -60,7 +62,8 @@ static int add_state(struct staging *s, const struct remus_frame *frame, struct 
 
 static int add_pages(struct staging *s, struct remus_frame *frame, struct remus_error *err)
 {
-	if (s->page_bytes + frame->header.length > s->cap)
+	/* With what keeping a frame costs, or a flood of tiny ones would take many times the cap. */
+	if (s->page_bytes + s->frames * FRAME_COST + frame->header.length > s->cap)
 		return remus_fail(
 			err, -E2BIG,
 			"epoch %llu has more than the %llu bytes that a guest of %llu pages can need",

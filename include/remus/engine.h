@@ -117,7 +117,8 @@ struct remus_protect_config {
 struct remus_outcome {
 	bool guest_here; /* the guest runs on this host (or may): go on relaying its network */
 	bool armed;
-	int code;      /* negative errno of what ended it, 0 = an end in order */
+	bool claim_hangs; /* primary: config->arbiter is still in use by a claim without answer: don't close it */
+	int code;	  /* negative errno of what ended it, 0 = an end in order */
 	char word[32]; /* last state */
 	char reason[REMUS_REASON_MAX];
 };

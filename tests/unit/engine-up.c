@@ -189,6 +189,14 @@ bool up_wait_return(struct rig_up *up)
 	return await(up, NULL, 0);
 }
 
+bool up_is_over(struct rig_up *up)
+{
+	pthread_mutex_lock(&up->lock);
+	bool over = up->returned;
+	pthread_mutex_unlock(&up->lock);
+	return over;
+}
+
 /* ---- looking back ---- */
 
 const char *up_kinds(struct rig_up *up)

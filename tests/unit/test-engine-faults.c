@@ -15,12 +15,11 @@ static bool await_hits(struct rig *r, unsigned hits)
 	for (int ms = 0; ms < RIG_PATIENCE_MS; ms += 2) {
 		if (atomic_load(&r->options.faults->hits) >= hits)
 			return true;
-		if (r->primary.returned)
+		if (up_is_over(&r->primary))
 			break;
 		usleep(2000);
 	}
-	printf("\n    %u faults of %u came; state %s\n", atomic_load(&r->options.faults->hits), hits,
-	       r->primary.status.state);
+	printf("\n    %u faults of %u came\n", atomic_load(&r->options.faults->hits), hits);
 	return false;
 }
 

@@ -157,7 +157,7 @@ static void policy_hold(void)
 	CU_ASSERT_FATAL(up_wait_event(&r->primary, "unprotected"));
 	nothing_leaves(r);
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
-	CU_ASSERT(!r->primary.returned);
+	CU_ASSERT(!up_is_over(&r->primary));
 	up_command(&r->primary, REMUS_COMMAND_UNPROTECT);
 	CU_ASSERT_FATAL(up_wait_return(&r->primary));
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected backup-lost claim-won unprotected solo");
@@ -179,7 +179,7 @@ static struct rig *arbiter_gone(void)
 	CU_ASSERT_FATAL(up_wait_event(&r->primary, "claim-unknown"));
 	CU_ASSERT_FATAL(up_wait_event(&r->backup, "claim-unknown"));
 	nothing_leaves(r);
-	CU_ASSERT(!r->primary.returned && !r->backup.returned);
+	CU_ASSERT(!up_is_over(&r->primary) && !up_is_over(&r->backup));
 	CU_ASSERT_EQUAL(up_count(&r->primary, "claim-unknown"), 1); /* told once, though asked again */
 	/* unprotect is not the word that decides */
 	up_command(&r->primary, REMUS_COMMAND_UNPROTECT);

@@ -283,6 +283,8 @@ int engine_main(struct child *child, bool recover)
 	    outcome.code != -ECANCELED)
 		snprintf(outcome.word, sizeof outcome.word, "failed"); /* nobody wanted it to end */
 	child_outcome(child, &outcome);
+	if (outcome.claim_hangs)
+		s.arbiter = NULL; /* the process ends with it */
 	rc = outcome.guest_here ? relay(child, &s, &outcome) : EXIT_SUCCESS;
 	tear_down(&s);
 	return rc;

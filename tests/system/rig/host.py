@@ -87,8 +87,11 @@ class Host:
             pids = [int(p) for p in f.read().split()]
         names = {}
         for pid in filter(alive, pids):
-            with open(f"/proc/{pid}/comm", encoding="ascii") as f:
-                names[pid] = f.read().strip()
+            try:
+                with open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                    names[pid] = f.read().strip()
+            except FileNotFoundError:
+                pass  # it ended between the two looks
         return names
 
     def child(self, role):
