@@ -392,7 +392,6 @@ int plug_open_on(struct netlink *nl, const struct remus_netbuf_config *config, s
 			redirect_undo(nl, &p->gate, NULL);
 	}
 	if (rc < 0) {
-		remus_error_prefix(err, "netbuf %s", interface);
 		plug_free(p);
 		return rc;
 	}

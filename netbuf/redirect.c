@@ -252,10 +252,13 @@ static int delete_link(struct netlink *nl, int index, const char *name, struct r
 
 int redirect_undo(struct netlink *nl, const struct redirect *r, struct remus_error *err)
 {
+	struct link_facts gate = {.index = r->gate};
 	int rc = redirect_unlead(nl, r, err);
 
-	if (rc == 0 && r->gate)
-		rc = delete_link(nl, r->gate, r->gate_name, err);
+	if (rc == 0 && !gate.index) /* made, but then not found? */
+		rc = find_link(nl, r->gate_name, &gate, err);
+	if (rc == 0 && gate.index)
+		rc = delete_link(nl, gate.index, r->gate_name, err);
 	return rc;
 }
 
