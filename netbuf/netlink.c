@@ -135,10 +135,11 @@ static int explain(int rc, const char *what, const char *why, const char *module
 				  "the engine as root, or with AmbientCapabilities=CAP_NET_ADMIN in its unit",
 				  what);
 	if (modules && (rc == -ENOENT || rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT))
-		return remus_fail(err, rc,
-				  "%s: this kernel lacks %s%s%s%s. Load it (modprobe %s), or boot a kernel "
-				  "that has it (Debian's linux-image-amd64 does)",
-				  what, modules, open, why, shut, modules);
+		return remus_fail(
+			err, rc,
+			"%s: this kernel lacks %s%s%s%s. Load it (modprobe -a %s), or boot a kernel "
+			"that has it (Debian's linux-image-amd64 does)",
+			what, modules, open, why, shut, modules);
 	return remus_fail(err, rc, "%s: %s%s%s%s", what, strerror(-rc), open, why, shut);
 }
 

@@ -36,38 +36,10 @@
 #include <sys/uio.h>
 
 #define DEFAULT_MAX_BYTES (UINT64_C(64) << 20)
-/* Two names for the plug, taken in turn: only one of another handle replaces the one that is there. */
-#define HANDLE_EVEN	  UINT32_C(0x72650000)
-#define HANDLE_ODD	  UINT32_C(0x72660000)
-#define MODULE_PLUG	  "sch_plug"
-#define DRAIN_TRIES	  50		   /* 1 ms apart */
-#define HOLD_TRIES	  5		   /* 1 ms apart; then the few frames that wait are dropped */
-#define RECEIVED_US	  UINT64_C(500000) /* age at which the count towards the guest is read anew */
-
-enum plug_state { CLOSED, PASSING, HOLDING };
-
-struct plug {
-	struct remus_netbuf base;
-	struct netlink *nl;
-	struct redirect gate;
-	uint8_t mac[6];
-	uint32_t limit, handle;
-	enum plug_state state;
-	bool sealed, leave_shut;
-	uint64_t sealed_epoch;
-
-	/* How far the frames may have gone: bytes through this qdisc, sealed ones included. */
-	bool mark_known;
-	uint64_t mark;
-
-	struct remus_netbuf_stats stats;
-	struct link_counts gate_before, interface_before; /* at open() */
-	uint64_t drops_before;				  /* of plugs replaced since */
-	uint64_t received_read;				  /* time */
-
-	int learn; /* socket, -1 = none */
-	struct remus_addresses learned;
-};
+#define DRAIN_TRIES	  50 /* 1 ms apart */
+#define HOLD_TRIES	  5  /* 1 ms apart; then the few frames that wait are dropped */
+/* Age at which the count towards the guest is read anew, and the filter looked at. */
+#define RECEIVED_US	  UINT64_C(500000)
 
 static struct plug *plug_of(struct remus_netbuf *netbuf)
 {
@@ -86,88 +58,6 @@ static int wrong_state(const struct plug *p, const char *call, struct remus_erro
 	return remus_fail(err, -EINVAL, "netbuf %s: %s while %s", p->gate.interface, call, name[p->state]);
 }
 
-/* ---- talking to the qdisc ---- */
-
-static int order(struct plug *p, enum plug_order what, struct remus_error *err)
-{
-	static const char *const name[] = {"buffer", "release one", "release indefinite"};
-
-	return netlink_ask(p->nl, message_plug_order(p->gate.gate, p->handle, what), NULL, NULL, NULL, err,
-			   "netbuf %s: plug on %s: %s", p->gate.interface, p->gate.gate_name, name[what]);
-}
-
-static void see_qdisc(const struct nlmsghdr *h, void *context)
-{
-	read_qdisc(h, context);
-}
-
-static int look(struct plug *p, struct qdisc_facts *out, struct remus_error *err)
-{
-	*out = (struct qdisc_facts){0};
-	int rc = netlink_ask(p->nl, message_qdisc_get(p->gate.gate), see_qdisc, out, NULL, err,
-			     "netbuf %s: reading the counters of %s", p->gate.interface, p->gate.gate_name);
-	if (rc == 0 && (!out->seen || out->handle != p->handle || strcmp(out->kind, "plug") != 0))
-		rc = remus_fail(
-			err, -ENOENT,
-			"netbuf %s: somebody replaced the plug on %s: what the guest sends may not be held "
-			"any more",
-			p->gate.interface, p->gate.gate_name);
-	return rc;
-}
-
-static void see_counts(const struct nlmsghdr *h, void *context)
-{
-	read_counts(h, context);
-}
-
-static void count(struct plug *p, int index, struct link_counts *out)
-{
-	struct link_counts fresh = {0};
-
-	netlink_ask(p->nl, message_counts_get(index), see_counts, &fresh, NULL, NULL, "counters");
-	if (fresh.seen)
-		*out = fresh;
-}
-
-static void note_held(struct plug *p, const struct qdisc_facts *q)
-{
-	p->stats.held_packets = q->held_packets;
-	p->stats.held_bytes = q->held_bytes;
-	if (q->held_packets > p->stats.held_packets_peak)
-		p->stats.held_packets_peak = q->held_packets;
-	p->stats.dropped_packets = p->drops_before + q->drops;
-}
-
-/* A new plug, blocked and empty; the kernel drops what the one before holds. */
-static int renew(struct plug *p, uint32_t handle, struct remus_error *err)
-{
-	int rc = netlink_ask(p->nl, message_plug_new(p->gate.gate, handle, p->limit), NULL, NULL, MODULE_PLUG,
-			     err, "netbuf %s: putting a plug (sch_plug) on %s", p->gate.interface,
-			     p->gate.gate_name);
-	if (rc < 0)
-		return rc;
-	p->handle = handle;
-	p->sealed = false;
-	p->mark_known = true;
-	p->mark = 0;
-	p->drops_before = p->stats.dropped_packets;
-	p->stats.held_packets = p->stats.held_bytes = 0;
-	return 0;
-}
-
-static int drop_held(struct plug *p, struct remus_error *err)
-{
-	struct qdisc_facts q;
-
-	if (look(p, &q, NULL) == 0)
-		note_held(p, &q);
-	uint64_t dropped = p->stats.held_packets;
-	int rc = renew(p, p->handle == HANDLE_EVEN ? HANDLE_ODD : HANDLE_EVEN, err);
-	if (rc == 0)
-		p->stats.discarded_packets += dropped;
-	return rc;
-}
-
 /* ---- the states ---- */
 
 static int plug_hold(struct remus_netbuf *netbuf, struct remus_error *err)
@@ -179,42 +69,21 @@ static int plug_hold(struct remus_netbuf *netbuf, struct remus_error *err)
 	p->leave_shut = true; /* from here on what the guest sends may depend on what is held */
 	for (int i = 0; p->state == PASSING && rc == 0 && q.held_packets && i < HOLD_TRIES; i++) {
 		if (i) {
-			rc = order(p, PLUG_RELEASE_INDEFINITE, err);
+			rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
 			pause_1ms();
 		}
 		if (rc == 0)
-			rc = order(p, PLUG_BUFFER, err);
+			rc = plug_order(p, PLUG_BUFFER, err);
 		if (rc == 0)
-			rc = look(p, &q, err);
+			rc = plug_look(p, &q, err);
 	}
 	if (rc == 0 && p->state == PASSING && q.held_packets)
-		rc = drop_held(p, err);
+		rc = plug_drop_held(p, err);
 	if (rc == 0 && p->state == PASSING)
 		p->mark_known = false;
 	if (rc == 0)
 		p->state = HOLDING;
 	return rc;
-}
-
-/*
- * After BUFFER. The counters are read one after the other, not at an instant: while frames leave, their sum is
- * worth nothing. None leave when all that was released has left.
- */
-static void check_mark(struct plug *p, const struct qdisc_facts *q)
-{
-	if (p->mark_known && q->sent_bytes > p->mark)
-		remus_error_log("netbuf %s: %" PRIu64
-				" bytes of an epoch that isn't acknowledged have left through %s. "
-				"The kernel's plug miscounted, or somebody changed it; a failover now could "
-				"be seen from "
-				"outside",
-				p->gate.interface, q->sent_bytes - p->mark, p->gate.gate_name);
-	if (!p->mark_known || q->sent_bytes != p->mark) {
-		struct qdisc_facts again;
-		p->mark_known = look(p, &again, NULL) == 0 && again.sent_bytes == q->sent_bytes &&
-				again.held_bytes == q->held_bytes;
-	}
-	p->mark = q->sent_bytes + q->held_bytes;
 }
 
 static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_error *err)
@@ -229,14 +98,14 @@ static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_e
 				  "netbuf %s: seal %" PRIu64 " while epoch %" PRIu64
 				  " is sealed and not released yet",
 				  p->gate.interface, epoch, p->sealed_epoch);
-	int rc = order(p, PLUG_BUFFER, err);
+	int rc = plug_order(p, PLUG_BUFFER, err);
 	if (rc < 0)
 		return rc;
 	p->sealed = true;
 	p->sealed_epoch = epoch;
-	if (look(p, &q, NULL) == 0) {
-		note_held(p, &q);
-		check_mark(p, &q);
+	if (plug_look(p, &q, NULL) == 0) {
+		plug_note_held(p, &q);
+		plug_check_mark(p, &q);
 	} else
 		p->mark_known = false;
 	return 0;
@@ -250,7 +119,7 @@ static int plug_release(struct remus_netbuf *netbuf, uint64_t epoch, struct remu
 		return wrong_state(p, "release", err);
 	if (!p->sealed || epoch < p->sealed_epoch)
 		return 0;
-	int rc = order(p, PLUG_RELEASE_ONE, err);
+	int rc = plug_order(p, PLUG_RELEASE_ONE, err);
 	if (rc == 0)
 		p->sealed = false;
 	return rc;
@@ -260,13 +129,13 @@ static int plug_discard(struct remus_netbuf *netbuf, struct remus_error *err)
 {
 	struct plug *p = plug_of(netbuf);
 
-	return p->state == HOLDING ? drop_held(p, err) : 0; /* else nothing is held */
+	return p->state == HOLDING ? plug_drop_held(p, err) : 0; /* else nothing is held */
 }
 
 static int plug_pass(struct remus_netbuf *netbuf, struct remus_error *err)
 {
 	struct plug *p = plug_of(netbuf);
-	int rc = order(p, PLUG_RELEASE_INDEFINITE, err);
+	int rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
 
 	if (rc < 0)
 		return rc;
@@ -287,16 +156,24 @@ static void plug_stats(struct remus_netbuf *netbuf, struct remus_netbuf_stats *o
 	struct qdisc_facts q;
 	uint64_t time = remus_now_us();
 
-	if (look(p, &q, NULL) == 0)
-		note_held(p, &q);
-	count(p, p->gate.gate, &now);
+	if (plug_look(p, &q, NULL) == 0)
+		plug_note_held(p, &q);
+	plug_count(p, p->gate.gate, &now);
 	p->stats.released_packets = now.rx_packets - p->gate_before.rx_packets;
 	p->stats.released_bytes = now.rx_bytes - p->gate_before.rx_bytes;
 	p->stats.accepted_packets =
 		p->stats.released_packets + p->stats.held_packets + p->stats.discarded_packets;
 	if (time - p->received_read >= RECEIVED_US) {
+		if (!redirect_leads(p->nl, &p->gate) && !p->complained) {
+			p->complained = true;
+			remus_error_log(
+				"netbuf %s: somebody removed the filter that leads what the guest sends "
+				"to %s, or put another before it: frames may leave before they are "
+				"acknowledged. Protect the guest anew",
+				p->gate.interface, p->gate.gate_name);
+		}
 		now = p->interface_before;
-		count(p, p->gate.index, &now);
+		plug_count(p, p->gate.index, &now);
 		p->stats.received_packets = now.tx_packets - p->interface_before.tx_packets;
 		p->received_read = time;
 	}
@@ -359,8 +236,8 @@ static int build(struct plug *p, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	/* What a killed engine left may have either name, and there is an answer only where there is a qdisc. */
-	netlink_ask(p->nl, message_qdisc_get(p->gate.gate), see_qdisc, &there, NULL, NULL, "qdisc");
-	rc = renew(p, there.handle == HANDLE_EVEN ? HANDLE_ODD : HANDLE_EVEN, err);
+	netlink_ask(p->nl, message_qdisc_get(p->gate.gate), plug_see_qdisc, &there, NULL, NULL, "qdisc");
+	rc = plug_renew(p, there.handle, err);
 	if (rc == 0)
 		rc = redirect_lead(p->nl, &p->gate, err);
 	return rc;
@@ -396,8 +273,8 @@ int plug_open_on(struct netlink *nl, const struct remus_netbuf_config *config, s
 		return rc;
 	}
 	p->leave_shut = p->gate.shut;
-	count(p, p->gate.gate, &p->gate_before);
-	count(p, p->gate.index, &p->interface_before);
+	plug_count(p, p->gate.gate, &p->gate_before);
+	plug_count(p, p->gate.index, &p->interface_before);
 	*out = &p->base;
 	return 0;
 }
@@ -442,7 +319,8 @@ static void plug_close(struct remus_netbuf *netbuf)
 			rc = redirect_undo(p->nl, &p->gate, &err);
 	} else {
 		rc = redirect_unlead(p->nl, &p->gate, &err);
-		for (int i = 0; rc == 0 && i < DRAIN_TRIES && look(p, &q, NULL) == 0 && q.held_packets; i++)
+		for (int i = 0; rc == 0 && i < DRAIN_TRIES && plug_look(p, &q, NULL) == 0 && q.held_packets;
+		     i++)
 			pause_1ms();
 		if (rc == 0)
 			rc = redirect_undo(p->nl, &p->gate, &err);

@@ -203,6 +203,16 @@ int redirect_lead(struct netlink *nl, struct redirect *r, struct remus_error *er
 	return rc < 0 ? remus_fail(err, rc, "%s", local.message) : add_filter(nl, r, PRIORITY_MAIN, err);
 }
 
+bool redirect_leads(struct netlink *nl, const struct redirect *r)
+{
+	struct filters all;
+	int rc = list_filters(nl, r, &all, NULL);
+
+	if (rc < 0)
+		return rc != -EINVAL && rc != -ENOENT; /* those mean: there is no ingress qdisc */
+	return all.count > 0 && ours(&all.filter[0]) && all.filter[0].target == r->gate;
+}
+
 /* ---- taking down ---- */
 
 int redirect_shut(struct netlink *nl, const struct redirect *r, struct remus_error *err)

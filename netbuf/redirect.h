@@ -21,6 +21,8 @@ int redirect_find(struct netlink *nl, const char *interface, struct redirect *ou
 int redirect_make(struct netlink *nl, struct redirect *r, struct remus_error *err);
 /* Lead all frames that the guest sends through the gate. */
 int redirect_lead(struct netlink *nl, struct redirect *r, struct remus_error *err);
+/* Whether what the interface receives goes through the gate and nowhere else; true too when it can't be told. */
+bool redirect_leads(struct netlink *nl, const struct redirect *r);
 /* Drop whatever the gate holds and will get; nothing passes until redirect_undo(). */
 int redirect_shut(struct netlink *nl, const struct redirect *r, struct remus_error *err);
 /* Frames go their straight way again. Idempotent; the interface may be gone. */

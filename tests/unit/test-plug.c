@@ -78,6 +78,8 @@ static void epochs(void)
 	expect(frames(1), 1);
 	struct remus_netbuf *nb = open_plug(0);
 	CU_ASSERT_EQUAL(kernel.plug.limit, 64u << 20);
+	struct redirect gate = {.index = 5, .gate = kernel.gate};
+	CU_ASSERT(redirect_leads(&kernel.base, &gate));
 	int a = frames(3);
 	silent(); /* closed */
 	CU_ASSERT_EQUAL(OPS.seal(nb, 1, NULL), -EINVAL);
@@ -110,6 +112,7 @@ static void epochs(void)
 	DO(nb, pass);
 	expect(a, 6);
 	OPS.close(nb);
+	CU_ASSERT_FALSE(redirect_leads(&kernel.base, &gate));
 	untouched();
 }
 
@@ -264,6 +267,8 @@ static void foreign_filter(void)
 	kernel.ingress = kernel.foreign_filter = true;
 	CU_ASSERT_EQUAL(try_open(0, &nb, &err), -EEXIST);
 	UNIT_ASSERT_MESSAGE(err, "isn't of remus");
+	struct redirect r = {.index = 5, .gate = kernel.gate};
+	CU_ASSERT_FALSE(redirect_leads(&kernel.base, &r));
 	CU_ASSERT(kernel.ingress);
 	CU_ASSERT_EQUAL(kernel.gate, 0);
 	kernel.foreign_filter = false;
