@@ -10,6 +10,28 @@
 #include <string.h>
 #include "remus/util.h"
 
+/* One egress for each interface that is held in user space, in their order; the host's own have theirs. */
+static int check_egresses(const struct remus_nic *nic, int nics, int egresses, struct remus_error *err)
+{
+	int needed = 0;
+
+	for (int i = 0; i < nics; i++)
+		if (nic[i].kind == REMUS_NIC_DGRAM && needed++ == egresses)
+			return remus_fail(
+				err, -EINVAL,
+				"the guest has %d network interface%s but %d egress %s named: give --egress "
+				"once per interface (packet:IFNAME, tap:IFNAME or unix:PATH); missing for "
+				"interface %d, mac %02x:%02x:%02x:%02x:%02x:%02x",
+				nics, nics == 1 ? "" : "s", egresses, egresses == 1 ? "was" : "were", i + 1,
+				nic[i].mac[0], nic[i].mac[1], nic[i].mac[2], nic[i].mac[3], nic[i].mac[4],
+				nic[i].mac[5]);
+	if (egresses > needed)
+		return remus_fail(err, -EINVAL, "%d egress URIs for a guest with %d network interface%s%s",
+				  egresses, nics, nics == 1 ? "" : "s",
+				  needed < nics ? ", not all of which take one" : "");
+	return 0;
+}
+
 int remus_egress_split(char *list, const char **uri, int max)
 {
 	char *save = NULL;
@@ -24,28 +46,17 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err)
 {
-	if (egresses < nics)
-		return remus_fail(
-			err, -EINVAL,
-			"the guest has %d network interface%s but %d egress %s named: give --egress once "
-			"per interface (packet:IFNAME, tap:IFNAME or unix:PATH); missing for interface %d, "
-			"mac %02x:%02x:%02x:%02x:%02x:%02x",
-			nics, nics == 1 ? "" : "s", egresses, egresses == 1 ? "was" : "were", egresses + 1,
-			nic[egresses].mac[0], nic[egresses].mac[1], nic[egresses].mac[2],
-			nic[egresses].mac[3], nic[egresses].mac[4], nic[egresses].mac[5]);
-	if (egresses > nics)
-		return remus_fail(err, -EINVAL, "%d egress URIs for a guest with %d network interface%s",
-				  egresses, nics, nics == 1 ? "" : "s");
-	for (int i = 0; i < nics; i++) {
-		if (nic[i].kind != REMUS_NIC_DGRAM)
-			return remus_fail(err, -EOPNOTSUPP, "interface %d can't be gated by this build",
-					  i + 1);
+	int rc = check_egresses(nic, nics, egresses, err);
+
+	for (int i = 0, used = 0; i < nics && rc == 0; i++) {
+		bool in_user_space = nic[i].kind == REMUS_NIC_DGRAM;
+		const struct remus_netbuf_ops *ops = in_user_space ? &remus_netbuf_hold : &remus_netbuf_plug;
 		struct remus_netbuf_config config = {
 			.nic = nic[i],
-			.egress = egress[i],
+			.egress = in_user_space ? egress[used++] : NULL,
 			.max_bytes = hold_bytes,
 		};
-		int rc = remus_netbuf_hold.open(&config, &guest->nic[i], err);
+		rc = ops->open(&config, &guest->nic[i], err);
 		if (rc < 0) {
 			for (; guest->nics > 0; guest->nics--)
 				guest->nic[guest->nics - 1]->ops->close(guest->nic[guest->nics - 1]);
@@ -54,6 +65,8 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 		}
 		guest->nics++;
 	}
+	if (rc < 0)
+		return rc;
 	guest->egress_state = "closed";
 	return 0;
 }

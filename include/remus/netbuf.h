@@ -24,9 +24,9 @@
 
 struct remus_netbuf_config {
 	struct remus_nic nic;
-	const char *egress;   /* "packet:IFNAME", "tap:IFNAME", "unix:PATH[,bind=PATH]" */
-	uint64_t max_bytes;   /* cap of held bytes, 0 = 64 MiB */
-	uint64_t max_packets; /* cap of held frames, 0 = 65536 */
+	const char *egress; /* hold: "packet:IFNAME", "tap:IFNAME", "unix:PATH[,bind=PATH]"; plug: not used */
+	uint64_t max_bytes; /* cap of held bytes, 0 = 64 MiB; plug: at most 2 GiB */
+	uint64_t max_packets; /* cap of held frames, 0 = 65536; plug: there is none */
 };
 
 struct remus_netbuf_stats {
@@ -57,7 +57,7 @@ struct remus_netbuf {
 
 /* Calls come from one thread (the shell's). Those that return int fail only with a message. */
 struct remus_netbuf_ops {
-	const char *name; /* "hold" */
+	const char *name; /* "hold", "plug" */
 	/* Opens in state CLOSED. */
 	int (*open)(const struct remus_netbuf_config *config, struct remus_netbuf **out,
 		    struct remus_error *err);
@@ -74,11 +74,28 @@ struct remus_netbuf_ops {
 	/* Tell the egress network where the guest is now: gratuitous ARP, unsolicited NA, and a RARP where no address
 	 * is known. Only in PASSING (I12). */
 	int (*announce)(struct remus_netbuf *, const struct remus_addresses *, struct remus_error *err);
-	/* Drops what is held, removes sockets and interfaces that it made (I13), frees. */
+	/*
+	 * Drops what is held, removes sockets and interfaces that it made (I13), frees. Opens nothing: what the guest
+	 * sends afterwards leaves only if it could when the buffer was opened and it hasn't been holding since, or it
+	 * was passing. hold: never, nobody forwards it any more. plug: else the gate stays, shut, for
+	 * remus_netbuf_plug_sweep().
+	 */
 	void (*close)(struct remus_netbuf *);
 };
 
+/* In user space, for interfaces of kind DGRAM; needs no privilege. */
 extern const struct remus_netbuf_ops remus_netbuf_hold;
+/* In the kernel (sch_plug behind an ifb), for interfaces of kind VIF and TAP; needs CAP_NET_ADMIN, and
+ * CAP_NET_RAW to learn and announce addresses. An engine that dies leaves its gate in place: nothing passes. */
+extern const struct remus_netbuf_ops remus_netbuf_plug;
+
+/*
+ * Remove the plug's gate from @interface, dropping what it holds; from then on the guest's frames go straight
+ * out. For the supervisor of an engine that died or that closed its buffer while holding, and only when the guest
+ * is gone or the claim is won (I6). The gates of interfaces that are gone are removed too; @interface may be NULL
+ * to do only that. Idempotent.
+ */
+int remus_netbuf_plug_sweep(const char *interface, struct remus_error *err);
 
 /* ---- announce.c: frames, pure ---- */
 #define REMUS_ANNOUNCE_MAX 128

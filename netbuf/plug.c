@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The egress buffer in the kernel: a sch_plug at the root of an ifb through which redirect.c leads all that the
+ * guest sends. The states of netbuf.h are states of the plug:
+ *
+ *   CLOSED, HOLDING   blocked. A new plug is, and counts what comes as its first epoch: so hold() after open()
+ *                     has nothing to tell the kernel.
+ *   PASSING           RELEASE_INDEFINITE
+ *   seal(N)           BUFFER: what was counted is "the last epoch", counting begins anew
+ *   release(N)        RELEASE_ONE: as many leave as "the last epoch" counted
+ *
+ * sch_plug counts frames and knows no epochs. What follows from that:
+ *   - a second BUFFER would overwrite the count of the first: refused here, -EBUSY (I10).
+ *   - the count must be that of frames which are there. Frames that wait while it passes aren't counted, so after
+ *     them each epoch would end a few frames too early (late, never early; but the last would wait for ever).
+ *     Hence hold() begins with an empty queue, or with a new plug.
+ *   - discard() puts a new plug in the old one's place, in one step: the kernel drops what the old one holds and
+ *     at no time is there a qdisc that passes, as there would be between deleting and adding.
+ *   - the counters aren't locked against a frame that is just being queued on another CPU (plug_change() in
+ *     net/sched/sch_plug.c). The guest is stopped at seal(), so that takes a frame still on its way through the
+ *     host, and a window of a few instructions; then a later epoch's frames could leave early. It can't be
+ *     prevented from here, but seen: seal() compares what has left with what had been sealed, and logs.
+ *
+ * The kernel's plug outlives the process: a killed engine's guest stays mute, its held frames unsent. open()
+ * takes such a gate over without opening it.
+ */
+#include "config.h"
+#include "plug.h"
+#include "learn.h"
+#include "messages.h"
+#include "remus/log.h"
+#include "remus/util.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <sys/uio.h>
+
+#define DEFAULT_MAX_BYTES (UINT64_C(64) << 20)
+#define DRAIN_TRIES	  50 /* 1 ms apart */
+#define HOLD_TRIES	  5  /* 1 ms apart; then the few frames that wait are dropped */
+/* Age at which the count towards the guest is read anew, and the filter looked at. */
+#define RECEIVED_US	  UINT64_C(500000)
+
+static struct plug *plug_of(struct remus_netbuf *netbuf)
+{
+	return (struct plug *)netbuf;
+}
+
+static void pause_1ms(void)
+{
+	nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static int wrong_state(const struct plug *p, const char *call, struct remus_error *err)
+{
+	static const char *const name[] = {"closed", "passing", "holding"};
+
+	return remus_fail(err, -EINVAL, "netbuf %s: %s while %s", p->gate.interface, call, name[p->state]);
+}
+
+/* ---- the states ---- */
+
+static int plug_hold(struct remus_netbuf *netbuf, struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+	struct qdisc_facts q = {.held_packets = 1};
+	int rc = 0;
+
+	p->leave_shut = true; /* from here on what the guest sends may depend on what is held */
+	for (int i = 0; p->state == PASSING && rc == 0 && q.held_packets && i < HOLD_TRIES; i++) {
+		if (i) {
+			rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
+			pause_1ms();
+		}
+		if (rc == 0)
+			rc = plug_order(p, PLUG_BUFFER, err);
+		if (rc == 0)
+			rc = plug_look(p, &q, err);
+	}
+	if (rc == 0 && p->state == PASSING && q.held_packets)
+		rc = plug_drop_held(p, err);
+	if (rc == 0 && p->state == PASSING)
+		p->mark_known = false;
+	if (rc == 0)
+		p->state = HOLDING;
+	return rc;
+}
+
+static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+	struct qdisc_facts q;
+
+	if (p->state != HOLDING)
+		return wrong_state(p, "seal", err);
+	if (p->sealed)
+		return remus_fail(err, -EBUSY,
+				  "netbuf %s: seal %" PRIu64 " while epoch %" PRIu64
+				  " is sealed and not released yet",
+				  p->gate.interface, epoch, p->sealed_epoch);
+	int rc = plug_order(p, PLUG_BUFFER, err);
+	if (rc < 0)
+		return rc;
+	p->sealed = true;
+	p->sealed_epoch = epoch;
+	if (plug_look(p, &q, NULL) == 0) {
+		plug_note_held(p, &q);
+		plug_check_mark(p, &q);
+	} else
+		p->mark_known = false;
+	return 0;
+}
+
+static int plug_release(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+
+	if (p->state == CLOSED)
+		return wrong_state(p, "release", err);
+	if (!p->sealed || epoch < p->sealed_epoch)
+		return 0;
+	int rc = plug_order(p, PLUG_RELEASE_ONE, err);
+	if (rc == 0)
+		p->sealed = false;
+	return rc;
+}
+
+static int plug_discard(struct remus_netbuf *netbuf, struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+
+	return p->state == HOLDING ? plug_drop_held(p, err) : 0; /* else nothing is held */
+}
+
+static int plug_pass(struct remus_netbuf *netbuf, struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+	int rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
+
+	if (rc < 0)
+		return rc;
+	p->state = PASSING;
+	p->sealed = p->mark_known = p->leave_shut = false;
+	return 0;
+}
+
+/*
+ * The ifb counts what it was given to send, frame by frame; the plug's own count takes a large TCP segment for as
+ * many as it will be cut into. Held and released are two readings: their sum may be off by what moves just then,
+ * and is exact of a guest that is stopped and whose released frames have left.
+ */
+static void plug_stats(struct remus_netbuf *netbuf, struct remus_netbuf_stats *out)
+{
+	struct plug *p = plug_of(netbuf);
+	struct link_counts now = p->gate_before;
+	struct qdisc_facts q;
+	uint64_t time = remus_now_us();
+
+	if (plug_look(p, &q, NULL) == 0)
+		plug_note_held(p, &q);
+	plug_count(p, p->gate.gate, &now);
+	p->stats.released_packets = now.rx_packets - p->gate_before.rx_packets;
+	p->stats.released_bytes = now.rx_bytes - p->gate_before.rx_bytes;
+	p->stats.accepted_packets =
+		p->stats.released_packets + p->stats.held_packets + p->stats.discarded_packets;
+	if (time - p->received_read >= RECEIVED_US) {
+		if (!redirect_leads(p->nl, &p->gate) && !p->complained) {
+			p->complained = true;
+			remus_error_log(
+				"netbuf %s: somebody removed the filter that leads what the guest sends "
+				"to %s, or put another before it: frames may leave before they are "
+				"acknowledged. Protect the guest anew",
+				p->gate.interface, p->gate.gate_name);
+		}
+		now = p->interface_before;
+		plug_count(p, p->gate.index, &now);
+		p->stats.received_packets = now.tx_packets - p->interface_before.tx_packets;
+		p->received_read = time;
+	}
+	*out = p->stats;
+}
+
+/* ---- addresses ---- */
+
+static void plug_addresses(struct remus_netbuf *netbuf, struct remus_addresses *out)
+{
+	struct plug *p = plug_of(netbuf);
+
+	if (p->learn >= 0)
+		learn_take(p->learn, p->mac, &p->learned);
+	*out = p->learned;
+}
+
+static int plug_announce(struct remus_netbuf *netbuf, const struct remus_addresses *addresses,
+			 struct remus_error *err)
+{
+	struct plug *p = plug_of(netbuf);
+	uint8_t bytes[REMUS_ADDRESSES_MAX][REMUS_ANNOUNCE_MAX];
+	struct iovec frame[REMUS_ADDRESSES_MAX];
+	unsigned n = 0;
+
+	if (p->state != PASSING) /* I12 */
+		return wrong_state(p, "announce", err);
+	for (uint32_t i = 0; i < addresses->count && i < REMUS_ADDRESSES_MAX; i++)
+		if (!memcmp(addresses->entry[i].mac, p->mac, 6)) {
+			frame[n] = (struct iovec){bytes[n],
+						  remus_announce_frame(&addresses->entry[i], bytes[n])};
+			n++;
+		}
+	if (n == 0) {
+		frame[0] = (struct iovec){bytes[0], remus_announce_rarp(p->mac, bytes[0])};
+		n = 1;
+	}
+	int rc = inject_frames(p->nl, &p->gate, frame, n, err);
+	if (rc < 0)
+		remus_error_prefix(err, "netbuf %s: neighbours find the guest when it next sends",
+				   p->gate.interface);
+	return rc;
+}
+
+/* ---- making and ending ---- */
+
+static void plug_free(struct plug *p)
+{
+	if (p->learn >= 0)
+		close(p->learn);
+	p->nl->ops->close(p->nl);
+	free(p);
+}
+
+static int build(struct plug *p, struct remus_error *err)
+{
+	struct qdisc_facts there = {0};
+
+	int rc = redirect_make(p->nl, &p->gate, err);
+	if (rc < 0)
+		return rc;
+	/* What a killed engine left may have either name, and there is an answer only where there is a qdisc. */
+	netlink_ask(p->nl, message_qdisc_get(p->gate.gate), plug_see_qdisc, &there, NULL, NULL, "qdisc");
+	rc = plug_renew(p, there.handle, err);
+	if (rc == 0)
+		rc = redirect_lead(p->nl, &p->gate, err);
+	return rc;
+}
+
+int plug_open_on(struct netlink *nl, const struct remus_netbuf_config *config, struct remus_netbuf **out,
+		 struct remus_error *err)
+{
+	uint64_t limit = config->max_bytes ? config->max_bytes : DEFAULT_MAX_BYTES;
+	char interface[sizeof config->nic.interface + 1];
+	struct plug *p = calloc(1, sizeof *p);
+
+	if (!p) {
+		nl->ops->close(nl);
+		return remus_fail(err, -ENOMEM, "netbuf: out of memory");
+	}
+	p->base.ops = &remus_netbuf_plug;
+	p->nl = nl;
+	p->learn = -1;
+	p->limit = limit > INT32_MAX ? INT32_MAX : (uint32_t)limit;
+	memcpy(p->mac, config->nic.mac, 6);
+	snprintf(interface, sizeof interface, "%.*s", (int)sizeof config->nic.interface,
+		 config->nic.interface);
+
+	int rc = redirect_find(nl, interface, &p->gate, err);
+	if (rc == 0) {
+		rc = build(p, err);
+		if (rc < 0 && !p->gate.shut)
+			redirect_undo(nl, &p->gate, NULL);
+	}
+	if (rc < 0) {
+		plug_free(p);
+		return rc;
+	}
+	p->leave_shut = p->gate.shut;
+	plug_count(p, p->gate.gate, &p->gate_before);
+	plug_count(p, p->gate.index, &p->interface_before);
+	*out = &p->base;
+	return 0;
+}
+
+static int plug_open(const struct remus_netbuf_config *config, struct remus_netbuf **out,
+		     struct remus_error *err)
+{
+	struct netlink *nl;
+
+	if (config->nic.kind == REMUS_NIC_DGRAM)
+		return remus_fail(err, -ENOTSUP,
+				  "this network interface is none of the kernel's: use the hold");
+	int rc = netlink_open(&nl, err);
+	if (rc == 0)
+		rc = plug_open_on(nl, config, out, err);
+	if (rc < 0)
+		return rc;
+	struct plug *p = plug_of(*out);
+	p->learn = learn_open(p->gate.index, p->mac);
+	if (p->learn < 0)
+		remus_warn(
+			"netbuf %s: cannot learn the guest's addresses: %s. After a failover its neighbours "
+			"learn of the move when it next sends (a packet socket needs CAP_NET_RAW)",
+			p->gate.interface, strerror(-p->learn));
+	return 0;
+}
+
+static void plug_close(struct remus_netbuf *netbuf)
+{
+	struct plug *p = plug_of(netbuf);
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct qdisc_facts q;
+	struct redirect now;
+	int rc = 0;
+
+	if (p->leave_shut && redirect_find(p->nl, p->gate.interface, &now, NULL) != -ENODEV)
+		rc = redirect_shut(p->nl, &p->gate, &err);
+	else if (p->leave_shut || p->state == CLOSED) {
+		/* The interface is gone, or we leave it as we found it, without what came meanwhile. */
+		rc = redirect_shut(p->nl, &p->gate, &err);
+		if (rc == 0)
+			rc = redirect_undo(p->nl, &p->gate, &err);
+	} else {
+		rc = redirect_unlead(p->nl, &p->gate, &err);
+		for (int i = 0; rc == 0 && i < DRAIN_TRIES && plug_look(p, &q, NULL) == 0 && q.held_packets;
+		     i++)
+			pause_1ms();
+		if (rc == 0)
+			rc = redirect_undo(p->nl, &p->gate, &err);
+	}
+	if (rc < 0)
+		remus_error_log("netbuf %s: could not clear up: %s", p->gate.interface, err.message);
+	plug_free(p);
+}
+
+const struct remus_netbuf_ops remus_netbuf_plug = {
+	.name = "plug",
+	.open = plug_open,
+	.hold = plug_hold,
+	.seal = plug_seal,
+	.release = plug_release,
+	.discard = plug_discard,
+	.pass = plug_pass,
+	.stats = plug_stats,
+	.addresses = plug_addresses,
+	.announce = plug_announce,
+	.close = plug_close,
+};

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What plug.c (the states) and plug-qdisc.c (the kernel's plug) share, and what the tests reach. */
+#ifndef REMUS_NETBUF_PLUG_H
+#define REMUS_NETBUF_PLUG_H
+
+#include "remus/netbuf.h"
+#include "messages.h"
+#include "redirect.h"
+
+enum plug_state { CLOSED, PASSING, HOLDING };
+
+struct plug {
+	struct remus_netbuf base;
+	struct netlink *nl;
+	struct redirect gate;
+	uint8_t mac[6];
+	uint32_t limit, handle;
+	enum plug_state state;
+	bool sealed, leave_shut, complained;
+	uint64_t sealed_epoch;
+
+	/* How far the frames may have gone: bytes through this qdisc, sealed ones included. */
+	bool mark_known;
+	uint64_t mark;
+
+	struct remus_netbuf_stats stats;
+	struct link_counts gate_before, interface_before; /* at open() */
+	uint64_t drops_before;				  /* of plugs replaced since */
+	uint64_t received_read;				  /* time */
+
+	int learn; /* socket, -1 = none */
+	struct remus_addresses learned;
+};
+
+/* As remus_netbuf_plug.open(). Owns @nl, also when it fails. */
+int plug_open_on(struct netlink *nl, const struct remus_netbuf_config *config, struct remus_netbuf **out,
+		 struct remus_error *err);
+/* As remus_netbuf_plug_sweep(); @nl stays the caller's. */
+int plug_sweep_on(struct netlink *nl, const char *interface, struct remus_error *err);
+
+/* ---- plug-qdisc.c ---- */
+int plug_order(struct plug *p, enum plug_order what, struct remus_error *err);
+/* A reader for message_qdisc_get(): context is a struct qdisc_facts. */
+void plug_see_qdisc(const struct nlmsghdr *h, void *context);
+/* The counters; -ENOENT when what is there isn't our plug. */
+int plug_look(struct plug *p, struct qdisc_facts *out, struct remus_error *err);
+/* Of an interface; *out stays as it is when there is no answer. */
+void plug_count(struct plug *p, int index, struct link_counts *out);
+/* Into the statistics. */
+void plug_note_held(struct plug *p, const struct qdisc_facts *q);
+/* A new plug, blocked and empty, in the place of the qdisc of handle @there; the kernel drops what that holds. */
+int plug_renew(struct plug *p, uint32_t there, struct remus_error *err);
+/* The same to our own, with the bookkeeping. */
+int plug_drop_held(struct plug *p, struct remus_error *err);
+/* After BUFFER: has more left than was released? Logged if so. */
+void plug_check_mark(struct plug *p, const struct qdisc_facts *q);
+
+#endif
