@@ -119,8 +119,9 @@ def main(arguments):
     try:
         if arguments[:1] == [place.INSIDE]:
             lab = place.Place(arguments[1])
-            return inside.boot(lab, say) if arguments[2] == "boot" else \
-                inside.carry_out(lab, options.parse(arguments[2:]), say)
+            os.chdir(arguments[2])
+            return inside.boot(lab, say) if arguments[3] == "boot" else \
+                inside.carry_out(lab, options.parse(arguments[3:]), say)
         return carry_out(options.parse(arguments), arguments)
     except LabError as e:
         say(f"lab: {e}")

@@ -121,7 +121,7 @@ class Place:
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         child = subprocess.Popen(["nsenter", "--target", str(self.keeper()), *user, "--net", "--mount", "--ipc",
                                   "--pid", "--", sys.executable, "-B", os.path.realpath(sys.argv[0]), INSIDE,
-                                  self.name, *arguments])
+                                  self.name, os.getcwd(), *arguments])  # nsenter leaves us in /
         while True:
             try:
                 return child.wait()
