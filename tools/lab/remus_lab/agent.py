@@ -45,7 +45,8 @@ class Agent:
         parts = {"o": [], "e": []}
         try:
             with self._connect(timeout + GRACE) as connection:
-                connection.sendall(b"RUN %d %d %d\n" % (max(1, int(timeout + 0.5)), len(text), len(stdin)) + text + stdin)
+                head = b"RUN %d %d %d\n" % (max(1, int(timeout + 0.5)), len(text), len(stdin))
+                connection.sendall(head + text + stdin)
                 for kind, data in _blocks(connection):
                     if kind == "x":
                         return Done(int(data), *(b"".join(parts[k]).decode(errors="replace") for k in "oe"))

@@ -8,6 +8,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -77,6 +78,7 @@ class Machine:
 
     def start(self, plan):
         os.makedirs(self.folder, exist_ok=True)
+        shutil.rmtree(self._file("guest-console"), ignore_errors=True)  # what another boot's guest said misleads
         with open(self._file("qemu.log"), "wb") as log:
             child = subprocess.Popen(self.command(plan), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                      start_new_session=True)

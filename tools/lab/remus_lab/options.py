@@ -68,7 +68,7 @@ def build():
     verb("status", "which hosts and guests run")
     one = verb("drill", "protect a guest with remus, kill host a, judge", _hosts, _guest, _protection, lab=None)
     one.add_argument("--connections", type=int, default=4, metavar="N", help="TCP connections (default 4)")
-    one.add_argument("--kill", choices=("host", "engine", "link", "backup", "none"), default="host",
+    one.add_argument("--kill", choices=("host", "engine", "link", "backup", "none", "shutdown"), default="host",
                      help="what to kill (default host)")
     one.add_argument("--seed", type=int, metavar="N", help="decides the moment of the fault and the payloads")
     one = verb("compare", "xl remus and remus, one after the other", _hosts, _guest, _protection, lab=None)

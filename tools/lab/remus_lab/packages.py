@@ -85,8 +85,9 @@ def _build(lab_cache, name, say):
         for file in files:
             assets.run("unpacking " + os.path.basename(file), ["dpkg-deb", "-x", file, root])
         kernel, = glob.glob(os.path.join(root, "boot/vmlinuz-*"))
-        with gzip.open(os.path.join(root, f"boot/xen-{XEN}-amd64.gz")) as f, open(os.path.join(base, "xen"), "wb") as to:
-            shutil.copyfileobj(f, to)
+        with gzip.open(os.path.join(root, f"boot/xen-{XEN}-amd64.gz")) as f:
+            with open(os.path.join(base, "xen"), "wb") as to:
+                shutil.copyfileobj(f, to)
         with open(kernel, "rb") as f, open(os.path.join(base, "vmlinux"), "wb") as to:
             to.write(vmlinux(f.read()))
         manifest = {"packages": [os.path.basename(f)[:-len(".deb")] for f in files],

@@ -11,6 +11,7 @@ import threading
 import time
 
 GAP_NOTED = 0.3  # s
+EVERY = 0.05     # s: an emulated guest that stands still half of the time serves about 40 requests a second
 
 
 def ask(address, port, timeout=1.0):
@@ -73,7 +74,7 @@ class Record:
 class Probe(threading.Thread):
     """Sends, receives, keeps a Record."""
 
-    def __init__(self, address, port, every=0.02):
+    def __init__(self, address, port, every=EVERY):
         super().__init__(name="probe", daemon=True)
         self.record = Record()
         self.every = every
