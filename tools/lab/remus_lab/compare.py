@@ -8,6 +8,7 @@ when the client hears again, and whether the guest was rolled back behind what i
 All times of a side are in its own log's or status's clock; what is compared are differences and rates.
 """
 
+import os
 import time
 
 from remus_drill.topology import GUEST_IP4
@@ -19,7 +20,7 @@ from .probe import Probe, percentile
 from .steps import Steps
 
 SETTLE = 3          # checkpoints before anything is measured
-PROTECT_SECONDS = 90
+PROTECT_SECONDS = 240  # xl's first copy: 10 s on an idle machine, 80 on one with four other busy emulators
 HEAR_SECONDS = 60   # for the survivor to answer
 LISTEN_SECONDS = 3  # after that, for rollbacks
 
@@ -97,6 +98,7 @@ class Comparison:
         result["wire_bytes"] = network.octets("repl-a", "receive") - wire
         result["wire_bytes_per_dirty_page"] = round(result["wire_bytes"] / max(1, result["dirty_pages"]), 1)
         result["dirty_pages_per_checkpoint"] = round(result["dirty_pages"] / max(1, result["checkpoints"]), 1)
+        result["load"] = round(os.getloadavg()[0], 1)  # of this machine: above its processors, trust no figure
         rtts = probe.record.between(start, start + took)
         result["rtt_ms"] = {"p50": round(percentile(rtts, 50), 1), "p99": round(percentile(rtts, 99), 1),
                             "answers": len(rtts)}

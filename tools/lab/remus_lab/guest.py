@@ -61,7 +61,7 @@ def start(steps, machine, plan):
     path = os.path.join(machine.lab, name + ".cfg")
     with open(path, "w", encoding="utf-8") as f:
         f.write(config(plan))
-    with steps.step(f"xl create {name} on host {machine.name}", 60) as step:
+    with steps.step(f"xl create {name} on host {machine.name}", 120) as step:
         machine.agent.must(f"xl create /lab/{name}.cfg", step.left())
 
     def booted():
@@ -69,9 +69,9 @@ def start(steps, machine, plan):
         if "DRILL-FAILED" in said or "Kernel panic" in said:
             raise LabError("the guest could not start: " + said.strip()[-300:])
         return "DRILL-READY" in said
-    with steps.step("the guest boots", 90) as step:
+    with steps.step("the guest boots", 180) as step:
         step.wait("DRILL-READY on the guest's console", booted, 0.1)
-    with steps.step("the guest answers over IPv4, IPv6 and the VLAN", 20) as step:
+    with steps.step("the guest answers over IPv4, IPv6 and the VLAN", 60) as step:
         step.wait(f"an answer from {GUEST_IP4}", lambda: ask(GUEST_IP4, ECHO_UDP))
         step.wait(f"an answer from {GUEST_IP6}", lambda: ask(GUEST_IP6, ECHO_UDP))
         step.wait(f"an answer from {VLAN_GUEST} in VLAN {VLAN}",

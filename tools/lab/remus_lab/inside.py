@@ -11,7 +11,7 @@ from . import guest as guests
 from .machine import Machine
 from .steps import Steps
 
-BOOT_SECONDS = 90
+BOOT_SECONDS = 180  # 7 to 10 are enough on an idle machine
 OK, FAIL, CANNOT = 0, 1, 127
 
 
