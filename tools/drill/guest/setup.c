@@ -153,7 +153,8 @@ void setup_vlan(int id, const char *ip4)
 	struct ifreq request = {.ifr_flags = IFF_UP | IFF_BROADCAST | IFF_MULTICAST};
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	/* The kernel names it "eth0.10", or "vlan0010" and so on if it was told to: make sure of the former. */
-	struct vlan_ioctl_args naming = {.cmd = SET_VLAN_NAME_TYPE_CMD, .u.name_type = VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD};
+	struct vlan_ioctl_args naming = {.cmd = SET_VLAN_NAME_TYPE_CMD,
+					 .u.name_type = VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD};
 	if (fd < 0 || ioctl(fd, SIOCSIFVLAN, &naming) < 0 || ioctl(fd, SIOCSIFVLAN, &add) < 0)
 		die("add VLAN %d to eth0", id);
 	snprintf(request.ifr_name, sizeof request.ifr_name, "eth0.%d", id);

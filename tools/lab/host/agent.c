@@ -144,8 +144,8 @@ static struct command start(const char *script, int input)
 /* Until the command ends; its status, or TIMED_OUT. */
 static int follow(int client, struct command *c, uint64_t deadline)
 {
-	struct pollfd p[] = {{c->done, POLLIN, 0}, {c->out, POLLIN, 0}, {c->err, POLLIN, 0},
-			     {client, POLLIN, 0}};
+	struct pollfd p[] = {
+		{c->done, POLLIN, 0}, {c->out, POLLIN, 0}, {c->err, POLLIN, 0}, {client, POLLIN, 0}};
 	int status = 0;
 	for (;;) {
 		uint64_t now = agent_now_ns();
@@ -231,6 +231,7 @@ int main(int argc, char **argv)
 		return relay_accept((uint16_t)atoi(argv[2]), argv + 3);
 	if (argc == 2 && !strcmp(argv[1], "stamp"))
 		return relay_stamp();
-	fprintf(stderr, "usage: %s serve PORT | connect ADDRESS PORT | accept PORT COMMAND... | stamp\n", argv[0]);
+	fprintf(stderr, "usage: %s serve PORT | connect ADDRESS PORT | accept PORT COMMAND... | stamp\n",
+		argv[0]);
 	return 2;
 }
