@@ -23,10 +23,19 @@ struct shell_claimer {
 	pthread_cond_t wake;
 	int fd;
 	bool quit, asked, busy, answered;
+	bool abandoned; /* its owner has gone: the worker frees it */
 	enum remus_claim claim;
 	struct remus_error err;
 	uint64_t deadline_us; /* owner's side only */
 };
+
+static void free_claimer(struct shell_claimer *c)
+{
+	close(c->fd);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->wake);
+	free(c);
+}
 
 static void *worker(void *context)
 {
@@ -52,7 +61,10 @@ static void *worker(void *context)
 		c->err = err;
 		eventfd_write(c->fd, 1);
 	}
+	bool mine = c->abandoned;
 	pthread_mutex_unlock(&c->lock);
+	if (mine)
+		free_claimer(c);
 	return NULL;
 }
 
@@ -134,22 +146,22 @@ uint64_t shell_claimer_deadline(const struct shell_claimer *c)
 	return c->deadline_us;
 }
 
-void shell_claimer_destroy(struct shell_claimer *c)
+bool shell_claimer_destroy(struct shell_claimer *c)
 {
 	if (!c)
-		return;
+		return false;
 	pthread_mutex_lock(&c->lock);
 	c->quit = true;
-	bool busy = c->busy;
+	c->abandoned = c->busy; /* it hangs in the arbiter: not waited for */
+	if (c->abandoned)
+		pthread_detach(c->thread);
+	bool gone = c->abandoned;
+	pthread_t thread = c->thread;
 	pthread_cond_signal(&c->wake);
 	pthread_mutex_unlock(&c->lock);
-	if (busy) {
-		pthread_detach(c->thread); /* it hangs in the arbiter and still uses *c: leave both */
-		return;
-	}
-	pthread_join(c->thread, NULL);
-	close(c->fd);
-	pthread_mutex_destroy(&c->lock);
-	pthread_cond_destroy(&c->wake);
-	free(c);
+	if (gone)
+		return true;
+	pthread_join(thread, NULL);
+	free_claimer(c);
+	return false;
 }

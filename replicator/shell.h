@@ -49,8 +49,9 @@ bool shell_claimer_answer(struct shell_claimer *claimer, uint64_t now_us, enum r
 			  struct remus_error *err);
 /* When the outstanding question's deadline is, 0 = none. */
 uint64_t shell_claimer_deadline(const struct shell_claimer *claimer);
-/* A worker that hangs in the arbiter is left behind (the process ends soon); everything else is freed. */
-void shell_claimer_destroy(struct shell_claimer *claimer);
+/* Never waits: a worker that hangs in the arbiter is left behind and frees the rest when it comes back. Then true
+ * is returned, and the arbiter must not be closed. */
+bool shell_claimer_destroy(struct shell_claimer *claimer);
 
 /* ---- samples ---- */
 #define SAMPLES 1024

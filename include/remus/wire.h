@@ -36,7 +36,9 @@
 enum remus_frame_type {
 	REMUS_FRAME_HELLO = 1,	 /* P->B  struct remus_hello */
 	REMUS_FRAME_WELCOME = 2, /* B->P  struct remus_welcome */
-	REMUS_FRAME_REFUSE = 3,	 /* both  u32 code (errno value), text: why; the sender then closes */
+	REMUS_FRAME_REFUSE =
+		3, /* both  u32 code (errno value), text: why; the sender then closes. From a backup
+				    also its word that it has no copy and never will activate (I5) */
 	REMUS_FRAME_HEARTBEAT =
 		4, /* both  struct remus_heartbeat; belongs to the link, never reaches a machine */
 	REMUS_FRAME_PAGES = 5,		  /* P->B  records of pages.h; epoch 0 = first full copy */
@@ -125,7 +127,7 @@ struct remus_hello {
 	char *backend;	   /* "qemu", "xen", "fake" */
 	char *domain;	   /* the operator's name, for messages */
 	char *arbiter;	   /* URI */
-	char *egress;	   /* comma-separated egress URIs, one per NIC, for the backup; may be empty */
+	char *egress;	   /* egress URIs for the backup, one per NIC, separated by ';'; may be empty */
 	char *description; /* JSON made by domain_ops.describe */
 };
 struct remus_welcome {

@@ -120,7 +120,8 @@ int link_resolve(const char *host, const char *port, int flags, uint64_t deadlin
 		 struct remus_error *err);
 
 /* ---- port_owner.c ---- */
-/* Who listens on a TCP port of this host: "remusd (pid 4242)", or "another process" when /proc doesn't tell. */
-void link_port_owner(unsigned port, char out[64]);
+/* Who listens on a TCP port of this host so that @wanted (NULL: all addresses) can't: "remusd (pid 4242)", or
+ * "another process" when /proc doesn't tell. */
+void link_port_owner(const struct sockaddr *wanted, unsigned port, char out[64]);
 
 #endif

@@ -10,13 +10,14 @@
 #define BACKLOG	   64
 #define RESOLVE_US 5000000u
 
-static int fail_bind(const char *address, const char *port, int code, struct remus_error *err)
+static int fail_bind(const char *address, const struct sockaddr *wanted, const char *port, int code,
+		     struct remus_error *err)
 {
 	char owner[64];
 
 	switch (code) {
 	case EADDRINUSE:
-		link_port_owner((unsigned)atoi(port), owner);
+		link_port_owner(wanted, (unsigned)atoi(port), owner);
 		return remus_fail(err, -code,
 				  "cannot listen on %s: port taken by %s; stop it, or choose another port "
 				  "here and in the "
@@ -68,7 +69,7 @@ static int listen_any(const char *port, struct remus_error *err)
 	} else {
 		snprintf(text, sizeof text, "[::]:%s", port);
 	}
-	return fd < 0 ? fail_bind(text, port, -fd, err) : fd;
+	return fd < 0 ? fail_bind(text, NULL, port, -fd, err) : fd;
 }
 
 int remus_link_listen(const char *host, const char *port, struct remus_error *err)
@@ -93,7 +94,7 @@ int remus_link_listen(const char *host, const char *port, struct remus_error *er
 		link_address_text(a->ai_addr, a->ai_addrlen, text);
 		fd = listen_one(a->ai_addr, a->ai_addrlen);
 		if (fd < 0)
-			fail_bind(text, port, -fd, &last);
+			fail_bind(text, a->ai_addr, port, -fd, &last);
 	}
 	freeaddrinfo(list);
 	if (fd < 0)

@@ -5,26 +5,47 @@
  */
 #include <dirent.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
+#include <strings.h>
 #include "internal.h"
 
 #define STATE_LISTEN 0x0au
 
+/* Is @text, a local address as the tables have it (words in the host's byte order), in the way of @wanted? */
+static bool conflicts(const char *text, const struct sockaddr *wanted)
+{
+	char hex[40] = "";
+
+	if (!wanted || strspn(text, "0") == strlen(text))
+		return true;
+	if (wanted->sa_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const void *)wanted;
+		snprintf(hex, sizeof hex, "%s%08X", strlen(text) > 8 ? "0000000000000000FFFF0000" : "",
+			 v4->sin_addr.s_addr);
+	} else if (wanted->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const void *)wanted;
+		uint32_t word[4];
+		memcpy(word, &v6->sin6_addr, sizeof word);
+		snprintf(hex, sizeof hex, "%08X%08X%08X%08X", word[0], word[1], word[2], word[3]);
+	}
+	return !strcasecmp(text, hex);
+}
+
 /* The inode of the socket that listens on @port in @table, 0 = none. */
-static uint64_t inode_in(const char *table, unsigned port)
+static uint64_t inode_in(const char *table, const struct sockaddr *wanted, unsigned port)
 {
 	FILE *f = fopen(table, "re");
-	char line[512];
+	char line[512], address[33];
 	uint64_t found = 0;
 
 	while (f && !found && fgets(line, sizeof line, f)) {
 		unsigned local, state;
 		uint64_t inode;
 		/* sl: local:port remote:port state tx:rx tr:when retransmits uid timeout inode */
-		if (sscanf(line,
-			   "%*d: %*32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64,
-			   &local, &state, &inode) == 3 &&
-		    local == port && state == STATE_LISTEN)
+		if (sscanf(line, "%*d: %32[0-9A-Fa-f]:%x %*32[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %" SCNu64,
+			   address, &local, &state, &inode) == 4 &&
+		    local == port && state == STATE_LISTEN && conflicts(address, wanted))
 			found = inode;
 	}
 	if (f)
@@ -65,14 +86,14 @@ static void name_of(const char *pid, char out[64])
 	snprintf(out, 64, "%s (pid %.20s)", name, pid);
 }
 
-void link_port_owner(unsigned port, char out[64])
+void link_port_owner(const struct sockaddr *wanted, unsigned port, char out[64])
 {
-	uint64_t inode = inode_in("/proc/net/tcp6", port);
+	uint64_t inode = inode_in("/proc/net/tcp6", wanted, port);
 	char want[64];
 	struct dirent *e;
 
 	snprintf(out, 64, "another process (as root, ss -ltnp shows which)");
-	if (!inode && !(inode = inode_in("/proc/net/tcp", port)))
+	if (!inode && !(inode = inode_in("/proc/net/tcp", wanted, port)))
 		return;
 	snprintf(want, sizeof want, "socket:[%" PRIu64 "]", inode);
 	DIR *proc = opendir("/proc");

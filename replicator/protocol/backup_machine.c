@@ -111,7 +111,9 @@ static void link_is_lost(struct remus_backup *m, struct remus_actions *out, cons
 
 static void protocol_error(struct remus_backup *m, struct remus_actions *out, const char *what)
 {
-	if (m->linked)
+	/* REFUSE is our word that we have no copy and never will activate: a primary that hands over goes on by it
+	 * without a claim. So it is said only where that is true (I5). */
+	if (m->linked && m->state < REMUS_B_STANDBY)
 		remus_do_refuse(out, -EPROTO, "%s", what);
 	link_is_lost(m, out, what);
 }
