@@ -127,11 +127,16 @@ static bool flush_peer(struct peer *peer)
 	return true;
 }
 
+uint64_t echo_count(void)
+{
+	return ++counter;
+}
+
 static void answer(struct peer *peer, const uint8_t *request, uint32_t bytes)
 {
 	uint8_t *reply = peer->out + peer->out_bytes;
 	uint32_t magic = REPLY_MAGIC;
-	counter++;
+	echo_count();
 	memcpy(reply, &magic, 4);
 	memcpy(reply + 4, request + 4, 12);
 	memcpy(reply + 16, &counter, 8);

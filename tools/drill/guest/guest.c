@@ -88,7 +88,9 @@ static void serve(int epoll, int timer)
 			die("epoll_wait");
 		for (int i = 0; i < n; i++) {
 			uint64_t expirations;
-			if (events[i].data.ptr) {
+			if (udp_event(events[i].data.ptr)) {
+				continue;
+			} else if (events[i].data.ptr) {
 				echo_event(events[i].data.ptr, events[i].events);
 			} else if (read(timer, &expirations, sizeof expirations) > 0) {
 				stamp_tick();
@@ -111,6 +113,9 @@ int main(int argc, char **argv)
 	setup_modules();
 	const char *ip4 = setup_argument("remus.ip"), *ip6 = setup_argument("remus.ip6");
 	setup_network(ip4 ? ip4 : "10.77.0.10/24", ip6 ? ip6 : "fd77::10/64");
+	const char *vlan_ip = setup_argument("remus.vlan_ip");
+	if (vlan_ip)
+		setup_vlan((int)number_argument("remus.vlan", 1), vlan_ip);
 	stamp_start(number_argument("remus.region_mib", 16) * (1048576 / PAGE),
 		    number_argument("remus.dirty", 4000));
 
@@ -124,6 +129,7 @@ int main(int argc, char **argv)
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &(struct epoll_event){.events = EPOLLIN}) < 0)
 		die("epoll_ctl");
 	echo_start(epoll);
+	udp_start(epoll);
 	printf("DRILL-READY\n");
 	fflush(stdout);
 	serve(epoll, timer);

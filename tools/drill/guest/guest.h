@@ -4,6 +4,7 @@
  *   setup.c  what an init must do before anything works (mounts, modules, addresses)
  *   stamp.c  the memory workload that checks itself
  *   echo.c   the network workload: a TCP echo with a rising counter, and the control port
+ *   udp.c    the same counter over UDP
  *   guest.c  the loop that runs them, and the time stamp counter's frequency (run on the host)
  * The other half of the conversation is remus_drill/client.py.
  */
@@ -24,6 +25,8 @@ void setup_mounts(void);
 void setup_modules(void);
 /* eth0: @ip4 as "10.77.0.10/24", @ip6 as "fd77::10/64". */
 void setup_network(const char *ip4, const char *ip6);
+/* VLAN @id on eth0, with @ip4. */
+void setup_vlan(int id, const char *ip4);
 /* The value of "NAME=VALUE" on the kernel's command line, or NULL (static storage per name: copy it). */
 const char *setup_argument(const char *name);
 
@@ -50,5 +53,12 @@ void echo_start(int epoll);
 void echo_event(void *data, uint32_t events);
 /* Called at every tick: answers a verify request whose pass has ended. */
 void echo_tick(void);
+/* The next value of the guest's one counter. */
+uint64_t echo_count(void);
+
+/* ---- udp.c ---- */
+void udp_start(int epoll);
+/* One epoll event; false when it is somebody else's. */
+bool udp_event(void *data);
 
 #endif

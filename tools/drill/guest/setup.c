@@ -9,7 +9,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_vlan.h>
 #include <linux/ipv6.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,18 +97,19 @@ static int split_prefix(const char *text, char *address, size_t size)
 	return atoi(slash + 1);
 }
 
-static void set_ip4(int fd, const char *text)
+static void set_ip4(int fd, const char *interface, const char *text)
 {
 	char address[64];
 	int prefix = split_prefix(text, address, sizeof address);
-	struct ifreq request = {.ifr_name = "eth0"};
+	struct ifreq request = {0};
+	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
 	struct sockaddr_in *in = (struct sockaddr_in *)&request.ifr_addr;
 	in->sin_family = AF_INET;
 	if (inet_pton(AF_INET, address, &in->sin_addr) != 1 || ioctl(fd, SIOCSIFADDR, &request) < 0)
-		die("set %s on eth0", text);
+		die("set %s on %s", text, interface);
 	in->sin_addr.s_addr = htonl(prefix ? ~0u << (32 - prefix) : 0);
 	if (ioctl(fd, SIOCSIFNETMASK, &request) < 0)
-		die("set the netmask of eth0");
+		die("set the netmask of %s", interface);
 }
 
 static void set_ip6(const char *text)
@@ -124,8 +127,8 @@ static void set_ip6(const char *text)
 void setup_network(const char *ip4, const char *ip6)
 {
 	for (int i = 0; !if_nametoindex("eth0"); i++) {
-		if (i == 500)
-			die("no eth0 within 5 s");
+		if (i == 2000)
+			die("no eth0 within 20 s");
 		usleep(10000);
 	}
 	write_file("/proc/sys/net/ipv6/conf/eth0/accept_dad", "0");
@@ -139,7 +142,24 @@ void setup_network(const char *ip4, const char *ip6)
 	request = (struct ifreq){.ifr_name = "eth0", .ifr_flags = IFF_UP | IFF_BROADCAST | IFF_MULTICAST};
 	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
 		die("bring eth0 up");
-	set_ip4(fd, ip4);
+	set_ip4(fd, "eth0", ip4);
 	close(fd);
 	set_ip6(ip6);
+}
+
+void setup_vlan(int id, const char *ip4)
+{
+	struct vlan_ioctl_args add = {.cmd = ADD_VLAN_CMD, .device1 = "eth0", .u.VID = id};
+	struct ifreq request = {.ifr_flags = IFF_UP | IFF_BROADCAST | IFF_MULTICAST};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	/* The kernel names it "eth0.10", or "vlan0010" and so on if it was told to: make sure of the former. */
+	struct vlan_ioctl_args naming = {.cmd = SET_VLAN_NAME_TYPE_CMD,
+					 .u.name_type = VLAN_NAME_TYPE_RAW_PLUS_VID_NO_PAD};
+	if (fd < 0 || ioctl(fd, SIOCSIFVLAN, &naming) < 0 || ioctl(fd, SIOCSIFVLAN, &add) < 0)
+		die("add VLAN %d to eth0", id);
+	snprintf(request.ifr_name, sizeof request.ifr_name, "eth0.%d", id);
+	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+		die("bring %s up", request.ifr_name);
+	set_ip4(fd, request.ifr_name, ip4);
+	close(fd);
 }

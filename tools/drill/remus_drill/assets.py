@@ -44,6 +44,9 @@ class Cpio:
     def file(self, name, body, mode=0o644):
         self._add(name, 0o100000 | mode, body)
 
+    def link(self, name, target):
+        self._add(name, 0o120777, target.encode())
+
     def character_device(self, name, major, minor):
         self._add(name, 0o020600, device=(major, minor))
 
@@ -128,7 +131,8 @@ def cache_folder():
     return folder
 
 
-def _run(what, command, cwd=None):
+def run(what, command, cwd=None):
+    """A helper program's output; DrillError, with what it said, when it fails."""
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -139,16 +143,16 @@ def _run(what, command, cwd=None):
 
 
 def _download(folder, say):
-    depends = _run("looking up the cloud kernel", ["apt-cache", "depends", "--important", PACKAGE])
+    depends = run("looking up the cloud kernel", ["apt-cache", "depends", "--important", PACKAGE])
     names = re.findall(r"Depends: (linux-image-\S+)", depends)
     if not names:
         raise DrillError(f"apt knows no {PACKAGE}; run \"apt-get update\" as root, or give --kernel and --modules")
     say(f"fetching {names[0]} (27 MB, unpacked into {os.path.dirname(folder)}, not installed)")
-    _run("downloading the cloud kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
+    run("downloading the cloud kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
     packages = [f for f in os.listdir(folder) if f.endswith(".deb")]
     if len(packages) != 1:
         raise DrillError(f"apt-get download {names[0]} left no package in {folder}")
-    _run("unpacking the cloud kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
+    run("unpacking the cloud kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
     return os.path.join(folder, "tree"), packages[0]
 
 
@@ -194,4 +198,4 @@ def kernel(options, say):
 
 def tsc_khz(guest_program):
     """The host's time stamp counter, measured: microvm guests do not find out by themselves on a busy host."""
-    return int(_run("measuring the time stamp counter", [guest_program, "--tsc-khz"]))
+    return int(run("measuring the time stamp counter", [guest_program, "--tsc-khz"]))

@@ -28,7 +28,7 @@ def find_program(name):
     folders = [os.environ.get("REMUS_BUILD"), os.path.join(top, "build"), os.getcwd()]
     for folder in filter(None, folders):
         for path in (os.path.join(folder, name), os.path.join(folder, "tools", name, name),
-                     os.path.join(folder, "tools/drill", name)):
+                     os.path.join(folder, "tools/drill", name), os.path.join(folder, "tools/lab", name)):
             if os.path.isfile(path) and os.access(path, os.X_OK):
                 return path
         if folder == os.environ.get("REMUS_BUILD"):

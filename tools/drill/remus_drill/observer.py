@@ -148,18 +148,20 @@ def _compare_session(result, frames, base, events, acks, free_from):
     result.missing += max(0, expected - last_seen)
 
 
-def compare(frames, primary, backup, free_from=None):
+def compare(frames, primary, backup, free_from=None, silent_start=True):
     """@frames: moments in µs, in order. @primary, @backup: trace events. @free_from: when a decision that is not
-    in the trace (a supervisor's, after its engine died) allowed ungated output."""
+    in the trace (a supervisor's, after its engine died) allowed ungated output. @silent_start: nothing had been seen
+    when the first session's buffer was opened."""
     result = Comparison()
     sessions = _sessions(primary)
     for i, events in enumerate(sessions):
         start, end = events[0]["t"], sessions[i + 1][0]["t"] if i + 1 < len(sessions) else float("inf")
-        # The first session's buffer was opened on a silent network. A later one's count began somewhere before
+        # The first session's buffer may have been opened on a silent network. Another's count began somewhere before
         # its hold; what it had accepted until then it had passed on at once.
-        base = 0 if i == 0 else bisect.bisect_left(frames, start) - events[0]["accepted"][0]
+        first = i == 0 and silent_start
+        base = 0 if first else bisect.bisect_left(frames, start) - events[0]["accepted"][0]
         previous = sessions[i - 1][-1]["t"] if i else 0
         acks = [e for e in backup if e["ev"] == "ack" and previous <= e["t"] < end]
-        mine = [(index, t) for index, t in enumerate(frames) if (start if i else 0) <= t < end]
+        mine = [(index, t) for index, t in enumerate(frames) if (0 if first else start) <= t < end]
         _compare_session(result, mine, base, events, acks, free_from)
     return result

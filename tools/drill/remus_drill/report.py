@@ -75,6 +75,15 @@ def failures(facts):
     return found
 
 
+# What remusd's names for the parts of a pause mean on each backend.
+PAUSE_PARTS = {"qemu": {name: name for name in ("stop", "save", "scan", "copy", "resume")},
+               "xen": {"suspend": "stop", "dirty": "scan", "copy": "copy", "state": "save", "resume": "resume"}}
+
+
+def pause_parts(backend, pause):
+    return {name: pause.get(source, 0) for name, source in PAUSE_PARTS[backend].items()}
+
+
 def _pick(source, *names):
     return {name: (source or {}).get(name, 0) for name in names}
 
@@ -86,7 +95,7 @@ def to_json(facts):
     sender = before.get("egress", {})
     return {
         "result": "fail" if failed else "pass",
-        "backend": "qemu",
+        "backend": facts.get("backend", "qemu"),
         "guest": {"memory_mib": facts["memory"], "vcpus": before.get("vcpus", 1)},
         "interval_ms": facts["interval"],
         "epochs": _pick(before.get("epochs"), "committed", "aborted"),
@@ -101,7 +110,7 @@ def to_json(facts):
                      "client_stall_ms": round(client["stall"] * 1000, 1)},
         "client": _pick(client, "connections", "bytes", "corrupt", "resets", "rolled_back", "replies"),
         "guest_check": _pick(facts["guest_check"], "pages", "bad", "checked"),
-        "pause_parts_us": _pick(before.get("pause_us"), "stop", "save", "scan", "copy", "resume"),
+        "pause_parts_us": pause_parts(facts.get("backend", "qemu"), before.get("pause_us", {})),
         "kill": facts["fault"],
         "survivor": "".join(n for n in "ab" if facts["guests"][n]),
         "tracking": before.get("tracking", ""),

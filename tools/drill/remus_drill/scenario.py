@@ -19,12 +19,17 @@ from .hosts import Host, kill_pid
 from .topology import ADDRESS, GUEST_MAC, Topology, link_set
 from .waiting import wait_for
 
-SURVIVOR_TALKS = 15  # s: until every connection has an answer from the survivor
-KEEP_TALKING = 2.0   # s: how long the survivor must go on serving
-
 
 class Drill:
-    """See above."""
+    """See above. Times in s; a host that is emulated needs more of them (tools/lab)."""
+
+    backend = "qemu"
+    protected_within = 10
+    survivor_talks = 15  # until every connection has an answer from the survivor
+    keep_talking = 2.0   # how long the survivor must go on serving
+    settled_within = 5   # until the other side has given its guest up
+    powered_off_within = 8
+    silent_start = True  # no frame had left host a when its egress buffer began to count
 
     def __init__(self, plan, folder, say):
         self.plan, self.folder, self.say = plan, folder, say
@@ -39,7 +44,7 @@ class Drill:
         self.claims_allowed = 1
         self.name = None
         self.facts = {
-            "fault": self.fault, "memory": plan["memory"], "interval": plan["interval"], "seed": plan["seed"],
+            "backend": self.backend, "fault": self.fault, "memory": plan["memory"], "interval": plan["interval"], "seed": plan["seed"],
             "seconds": 0.0, "before": {}, "survivor_status": {}, "guests": {"a": 0, "b": 0}, "guest_check": {},
             "client": {"connections": plan["connections"], "bytes": 0, "replies": 0, "corrupt": 0, "resets": 0,
                        "rolled_back": 0, "survived": False, "stall": 0.0, "notes": []},
@@ -66,7 +71,7 @@ class Drill:
     def protect(self):
         self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
                    "--arbiter", "file:" + self.arbiter, "--egress", "packet:lan", timeout=60)
-        wait_for("host a to say that the guest is protected", 10, lambda: self.domain(self.a).get("protected"))
+        wait_for("host a to say that the guest is protected", self.protected_within, lambda: self.domain(self.a).get("protected"))
         self.name = self.domain(self.a).get("name")
         self.step("the guest is protected by host b")
 
@@ -157,20 +162,20 @@ class Drill:
         if self.fault == "shutdown":
             self._wait_all_guests_gone()
             return
-        wait_for("every connection to get an answer from the survivor", SURVIVOR_TALKS,
+        wait_for("every connection to get an answer from the survivor", self.survivor_talks,
                  lambda: self.client.all_answered_since(self.fault_time))
         heard = time.monotonic()
         self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms "
                   "after the fault")
         try:
-            wait_for("the other side to give its guest up", 5, lambda: sum(self.guests().values()) == 1)
+            wait_for("the other side to give its guest up", self.settled_within, lambda: sum(self.guests().values()) == 1)
         except DrillError:
             pass  # report.py says it better
-        while time.monotonic() < heard + KEEP_TALKING:
+        while time.monotonic() < heard + self.keep_talking:
             time.sleep(0.1)
             self.client.check()
         last = time.monotonic() - 0.5
-        wait_for("every connection to be alive at the end", 5, lambda: self.client.all_answered_since(last))
+        wait_for("every connection to be alive at the end", self.settled_within, lambda: self.client.all_answered_since(last))
         self.facts["client"]["survived"] = True
         self.facts["guests"] = self.guests()
         self.facts["client"]["stall"] = self.client.stall(self.fault_time, heard)
@@ -178,7 +183,7 @@ class Drill:
 
     def _wait_all_guests_gone(self):
         try:
-            wait_for("the guests to end", 5, lambda: not sum(self.guests().values()))
+            wait_for("the guests to end", self.settled_within, lambda: not sum(self.guests().values()))
         except DrillError:
             pass
         time.sleep(0.5)  # time for a resurrection that must not happen
@@ -245,7 +250,7 @@ class Drill:
     def power_off(self):
         if self.fault != "shutdown":
             control.guest("poweroff")
-            wait_for("the guest to power off", 8, lambda: not sum(self.guests().values()))
+            wait_for("the guest to power off", self.powered_off_within, lambda: not sum(self.guests().values()))
             self.step("the guest powered off")
 
     def stop_daemons(self):
@@ -272,20 +277,24 @@ class Drill:
         for sniffer in self.sniffers.values():
             sniffer.stop()
             self.facts["egress"]["sniffer_lost"] += sniffer.lost
-        trace = {role: sorted(sum((observer.read_trace(p) for p in glob.glob(f"{host.trace}/*.{role}.trace")), []),
-                              key=lambda e: e["t"])
-                 for role, host in (("primary", self.a), ("backup", self.b))}
+        trace = {role: self.trace(host, role) for role, host in (("primary", self.a), ("backup", self.b))}
         free_from = None
         if self.fault == "engine" and self.facts["guests"]["a"]:
             free_from = min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
                              and e["mono_us"] >= self.fault_time * 1e6), default=None)
         if not self.sniffers:
             return
-        result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from)
+        result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from,
+                                  self.silent_start)
         early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
                                     standby_frames=len(early_b))
         self._check_loudness(trace["primary"])
+
+    def trace(self, host, role):
+        """Every event of a daemon's traces, in order."""
+        files = glob.glob(f"{host.trace}/*.{role}.trace")
+        return sorted(sum((observer.read_trace(p) for p in files), []), key=lambda e: e["t"])
 
     def _check_loudness(self, primary):
         """I7: the event comes before any ungated output."""

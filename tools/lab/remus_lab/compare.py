@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`lab compare`: xl remus and remus, one after the other, on the same two hosts, with a guest that is started in the
+same way, under the same load, with the same run time between checkpoints, looked at by the same client.
+
+For each: start the guest on host a - protect it - let it settle - measure for a while - cut host a's power - see
+when the client hears again, and whether the guest was rolled back behind what it had shown.
+
+All times of a side are in its own log's or status's clock; what is compared are differences and rates.
+"""
+
+import os
+import time
+
+from remus_drill.topology import GUEST_IP4
+
+from . import LabError, network
+from . import guest as guests
+from . import remus_side, xlremus
+from .probe import Probe, percentile
+from .steps import Steps
+
+SETTLE = 3          # checkpoints before anything is measured
+PROTECT_SECONDS = 240  # xl's first copy: 10 s on an idle machine, 80 on one with four other busy emulators
+HEAR_SECONDS = 60   # for the survivor to answer
+LISTEN_SECONDS = 3  # after that, for rollbacks
+
+
+def quantiles(values):
+    """{"p50", "p99", "max"}, whole numbers."""
+    return {"p50": round(percentile(values, 50)), "p99": round(percentile(values, 99)),
+            "max": round(max(values, default=0))}
+
+
+def xl_figures(checkpoints, seconds):
+    """What a list of xl's checkpoints says."""
+    pauses = [c.resumed - c.ack for c in checkpoints]
+    split = [xlremus.parts(c) for c in checkpoints]
+    return {"checkpoints": len(checkpoints), "checkpoints_per_s": round(len(checkpoints) / seconds, 2),
+            "pause_us": quantiles(pauses),
+            "pause_parts_us": {k: round(percentile([s[k] for s in split], 50)) for k in ("suspend", "copy", "resume")},
+            "outside_suspend_us": quantiles([c.resumed - c.suspended for c in checkpoints]),
+            "dirty_pages": sum(c.dirty for c in checkpoints)}
+
+
+class XlSide:
+    """Measures xl remus."""
+
+    name = "xl remus"
+
+    def __init__(self, hosts, guest, interval, _):
+        self.hosts = hosts
+        self.xl = xlremus.XlRemus(hosts, guest, interval)
+
+    def protect(self, step):
+        self.xl.start()
+        step.wait(f"{SETTLE} checkpoints of xl remus", lambda: len(self.xl.checkpoints()) >= SETTLE, 0.2)
+
+    def begin(self):
+        return len(self.xl.checkpoints())
+
+    def figures(self, since, seconds):
+        return xl_figures(self.xl.checkpoints()[since:], seconds)
+
+    def survivor(self):
+        return self.xl.survivor()
+
+    def end(self):
+        pass
+
+
+SIDES = {"xl": XlSide, "remus": remus_side.RemusSide}
+
+
+class Comparison:
+    """Both sides, the one after the other."""
+
+    def __init__(self, lab, opts, hosts, say):
+        self.lab, self.opts, self.hosts = lab, opts, hosts
+        self.steps = Steps(say)
+        self.say = say
+
+    def clean(self):
+        """Two fresh hosts: what ran on them is gone for certain, and both sides find the same."""
+        from .inside import boot  # pylint: disable=import-outside-toplevel,cyclic-import
+        if any(guests.running(host) for host in self.hosts.values() if host.pid()):
+            for host in self.hosts.values():
+                host.kill()
+        boot(self.lab, self.say)
+
+    def measure(self, side, probe):
+        """The steady state."""
+        seconds = self.opts.seconds
+        since, start = side.begin(), time.monotonic()
+        wire = network.octets("repl-a", "receive")
+        time.sleep(seconds)
+        took = time.monotonic() - start
+        result = side.figures(since, took)
+        result["wire_bytes"] = network.octets("repl-a", "receive") - wire
+        result["wire_bytes_per_dirty_page"] = round(result["wire_bytes"] / max(1, result["dirty_pages"]), 1)
+        result["dirty_pages_per_checkpoint"] = round(result["dirty_pages"] / max(1, result["checkpoints"]), 1)
+        result["load"] = round(os.getloadavg()[0], 1)  # of this machine: above its processors, trust no figure
+        rtts = probe.record.between(start, start + took)
+        result["rtt_ms"] = {"p50": round(percentile(rtts, 50), 1), "p99": round(percentile(rtts, 99), 1),
+                            "answers": len(rtts)}
+        result["rollbacks_before"] = len(probe.record.rollbacks)
+        return result
+
+    def fail_over(self, side, probe):
+        """Host a's power is cut."""
+        record = probe.record
+        rollbacks = len(record.rollbacks)
+        with self.steps.step(f"host a dies; the guest of {side.name} answers from host b", HEAR_SECONDS) as step:
+            killed = time.monotonic()
+            self.hosts["a"].kill()
+            step.wait("an answer from the survivor", lambda: record.last > killed + 0.1, 0.02)
+            time.sleep(LISTEN_SECONDS)
+        rolled = record.rollbacks[rollbacks:]
+        return {"stall_ms": round(record.silence_from(killed, time.monotonic()) * 1000),
+                "rollbacks": len(rolled), "rolled_back_by": max((was - got + 1 for _, was, got in rolled), default=0),
+                "survivor": side.survivor()}
+
+    def one(self, which):
+        plan = guests.plan_of(self.opts)
+        self.clean()
+        guest = guests.start(self.steps, self.hosts["a"], plan)
+        side = SIDES[which](self.hosts, guest, self.opts.interval, self.lab)
+        probe = Probe(GUEST_IP4, guests.ECHO_UDP)
+        try:
+            with self.steps.step(f"{side.name} protects it", PROTECT_SECONDS) as step:
+                side.protect(step)
+            probe.start()
+            with self.steps.step(f"{side.name} is measured", self.opts.seconds + 30):
+                time.sleep(1)
+                result = self.measure(side, probe)
+            if not result["checkpoints"]:
+                raise LabError(f"{side.name} made no checkpoint within {self.opts.seconds:g} s")
+            result["failover"] = self.fail_over(side, probe)
+        finally:
+            if probe.is_alive():
+                probe.stop()
+            side.end()
+        return result
+
+
+def judge(result):
+    """What was not as it must be; a sentence each. xl remus may roll back, remus may not."""
+    failures = []
+    for which, side in result["sides"].items():
+        if "error" in side:
+            failures.append(f"{which}: {side['error']}")
+        elif not side["failover"]["survivor"]:
+            failures.append(f"{which}: the guest does not run on host b after the failover")
+    remus = result["sides"].get("remus", {})
+    if remus.get("failover", {}).get("rollbacks") or remus.get("rollbacks_before"):
+        failures.append("remus: the guest's counter was rolled back")
+    return failures
+
+
+def hold(lab, opts, hosts, say):
+    """The result, as --json prints it."""
+    result = {"guest": {"type": opts.guest_type, "memory_mib": opts.guest_memory, "dirty_pages_per_s": opts.dirty},
+              "interval_ms": opts.interval, "seconds": opts.seconds, "sides": {}}
+    comparison = Comparison(lab, opts, hosts, say)
+    for which in [opts.only] if opts.only else ["xl", "remus"]:
+        try:
+            result["sides"][which] = comparison.one(which)
+        except LabError as e:
+            say(f"{which}: {e}")
+            result["sides"][which] = {"error": str(e)}
+    result["failures"] = judge(result)
+    result["result"] = "fail" if result["failures"] else "pass"
+    return result

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The guest as Xen's tools see it: its configuration, `xl create`, and whether it answers."""
+
+import os
+import re
+
+from remus_drill.topology import GUEST_IP4, GUEST_IP6, GUEST_MAC
+
+from . import LabError, vlan
+from .network import VLAN, VLAN_CLIENT, VLAN_GUEST
+from .probe import ask
+
+ECHO_UDP = 7002
+
+
+def config(plan):
+    """An xl configuration."""
+    arguments = (f"console=hvc0 mitigations=off loglevel=4 raid=noautodetect remus.ip={GUEST_IP4}/24 "
+                 f"remus.ip6={GUEST_IP6}/64 remus.vlan={VLAN} remus.vlan_ip={VLAN_GUEST}/24 "
+                 f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']}")
+    return (f'name="{plan["type"]}1"\ntype="{plan["type"]}"\nkernel="/lab/vmlinux"\nramdisk="/lab/guest.cpio"\n'
+            f'extra="{arguments}"\nmemory={plan["memory"]}\nvcpus=1\nvif=["mac={GUEST_MAC},bridge=xenbr0"]\n'
+            'on_poweroff="destroy"\non_reboot="restart"\non_crash="destroy"\n')
+
+
+def plan_of(opts):
+    return {"type": opts.guest_type, "memory": opts.guest_memory, "dirty": opts.dirty, "region": opts.region}
+
+
+def domains(listing):
+    """[(name, id, state)] from what `xl list` prints, dom0 left out."""
+    found = []
+    for line in listing.splitlines()[1:]:
+        fields = re.fullmatch(r"(\S+)\s+(\d+)\s+\d+\s+\d+\s+(\S+)\s+\S+", line.strip())
+        if fields and fields.group(1) != "Domain-0":
+            found.append((fields.group(1), int(fields.group(2)), fields.group(3)))
+    return found
+
+
+def running(machine, timeout=20):
+    """The domains of a host, [] when the host does not answer."""
+    try:
+        return domains(machine.agent.must("xl list", timeout))
+    except LabError:
+        return []
+
+
+def console(machine, name):
+    """What the guest has said on its console."""
+    path = os.path.join(machine.folder, "guest-console", f"guest-{name}.log")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def start(steps, machine, plan):
+    """Create the guest and wait until it answers on every network it has."""
+    name = plan["type"] + "1"
+    path = os.path.join(machine.lab, name + ".cfg")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(config(plan))
+    with steps.step(f"xl create {name} on host {machine.name}", 120) as step:
+        machine.agent.must(f"xl create /lab/{name}.cfg", step.left())
+
+    def booted():
+        said = console(machine, name)
+        if "DRILL-FAILED" in said or "Kernel panic" in said:
+            raise LabError("the guest could not start: " + said.strip()[-300:])
+        return "DRILL-READY" in said
+    with steps.step("the guest boots", 180) as step:
+        step.wait("DRILL-READY on the guest's console", booted, 0.1)
+    with steps.step("the guest answers over IPv4, IPv6 and the VLAN", 60) as step:
+        step.wait(f"an answer from {GUEST_IP4}", lambda: ask(GUEST_IP4, ECHO_UDP))
+        step.wait(f"an answer from {GUEST_IP6}", lambda: ask(GUEST_IP6, ECHO_UDP))
+        step.wait(f"an answer from {VLAN_GUEST} in VLAN {VLAN}",
+                  lambda: vlan.ask("lan", VLAN, VLAN_CLIENT, VLAN_GUEST, ECHO_UDP))
+    return name
