@@ -143,6 +143,50 @@ int remus_xen_description_parse(const char *json, struct remus_xen_description *
 	return rc;
 }
 
+static int one_nic(const json_t *nic, size_t index, uint32_t domid, struct remus_nic *out,
+		   struct remus_error *err)
+{
+	const char *mac = json_string_value(json_object_get(nic, "mac"));
+	const char *ifname = json_string_value(json_object_get(nic, "ifname"));
+	const json_t *devid = json_object_get(nic, "devid");
+	unsigned m[6];
+	char rest;
+
+	memset(out, 0, sizeof *out);
+	out->kind = REMUS_NIC_VIF;
+	if (!mac ||
+	    sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &rest) != 6)
+		return remus_fail(err, -EBADMSG, "network interface %zu of a Xen guest has no address",
+				  index + 1);
+	for (int i = 0; i < 6; i++)
+		out->mac[i] = (uint8_t)m[i];
+	if (ifname && *ifname)
+		snprintf(out->interface, sizeof out->interface, "%s", ifname);
+	else
+		snprintf(out->interface, sizeof out->interface, "vif%u.%lld", domid,
+			 json_is_integer(devid) ? (long long)json_integer_value(devid) : (long long)index);
+	return 0;
+}
+
+int remus_xen_description_nics(const struct remus_xen_description *d, uint32_t domid, struct remus_nic *out,
+			       int max, struct remus_error *err)
+{
+	json_t *config = json_loads(d->config, 0, NULL);
+	const json_t *nics = json_object_get(config, "nics");
+	size_t count = json_array_size(nics);
+	int rc = count <= (size_t)max ? (int)count
+				      : remus_fail(err, -E2BIG, "%s has %zu network interfaces, more than %d",
+						   d->name, count, max);
+
+	for (size_t i = 0; rc >= 0 && i < count; i++) {
+		int one = one_nic(json_array_get(nics, i), i, domid, &out[i], err);
+		if (one < 0)
+			rc = one;
+	}
+	json_decref(config);
+	return rc;
+}
+
 void remus_xen_description_free(struct remus_xen_description *d)
 {
 	free(d->cpuid);

@@ -13,7 +13,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include "remus/error.h"
+#include "remus/domain.h"
 
 #define REMUS_XEN_NAME_MAX 80 /* with "--incoming" still within what xenstore and xl print */
 
@@ -27,6 +27,9 @@ struct remus_xen_description {
 	char *config; /* owned; JSON text */
 };
 
+/* The interfaces in the configuration, as domain @domid will have them. Returns how many. */
+int remus_xen_description_nics(const struct remus_xen_description *description, uint32_t domid,
+			       struct remus_nic *out, int max, struct remus_error *err);
 int remus_xen_describe(const struct remus_xen_description *in, char **json, struct remus_error *err);
 int remus_xen_description_parse(const char *json, struct remus_xen_description *out, struct remus_error *err);
 void remus_xen_description_free(struct remus_xen_description *description);
