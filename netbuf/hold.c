@@ -133,7 +133,8 @@ static int hold_hold(struct remus_netbuf *netbuf, struct remus_error *err)
 	bool opened = hold->state == HOLD_CLOSED;
 	int rc = opened ? start_egress(hold, err) : 0;
 	if (rc == 0)
-		hold->state = HOLD_HOLDING; /* frames that passed and wait for a full egress may still leave */
+		hold->state =
+			HOLD_HOLDING; /* frames that passed and wait for a full egress may still leave */
 	hold_unlock(hold);
 	if (rc == 0 && opened)
 		hold_wake(hold);

@@ -68,16 +68,6 @@ static void publish(struct backup *b)
 
 /* ---- actions ---- */
 
-static int egress_list(char *text, const char **uri, int max)
-{
-	int n = 0;
-
-	for (char *save = NULL, *one = strtok_r(text, ",", &save); one && n < max;
-	     one = strtok_r(NULL, ",", &save))
-		uri[n++] = one;
-	return n;
-}
-
 static int prepare_nics(struct backup *b, struct remus_error *err)
 {
 	struct remus_standby *standby = b->guest->standby;
@@ -90,7 +80,7 @@ static int prepare_nics(struct backup *b, struct remus_error *err)
 	int nics = standby->ops->nics(standby, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
-	return remus_guest_open_nics(b->guest, nic, nics, uri, egress_list(list, uri, REMUS_NICS_MAX),
+	return remus_guest_open_nics(b->guest, nic, nics, uri, remus_egress_split(list, uri, REMUS_NICS_MAX),
 				     b->config->hold_bytes, err);
 }
 
@@ -109,7 +99,7 @@ static int prepare_arbiter(struct backup *b, struct remus_error *err)
 }
 
 /* Everything that would fail at failover shall fail now, while the guest is safe on the primary. */
-static int do_prepare(struct backup *b, struct remus_error *err)
+static int prepare(struct backup *b, struct remus_error *err)
 {
 	const struct remus_standby_ops *ops = remus_standby_backend(b->hello.backend);
 	char path[4096];
@@ -145,6 +135,14 @@ static int do_prepare(struct backup *b, struct remus_error *err)
 	staging_init(&b->staging, pages);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
+}
+
+/* Whatever it was, to the primary's operator it is one thing: this host doesn't fit the guest. */
+static int do_prepare(struct backup *b, struct remus_error *err)
+{
+	int rc = prepare(b, err);
+
+	return rc == 0 || rc == -ETIMEDOUT || rc == -EPROTONOSUPPORT ? rc : -EOPNOTSUPP;
 }
 
 static void do_send(struct backup *b, const struct remus_action *a)

@@ -10,6 +10,16 @@
 #include <string.h>
 #include "remus/util.h"
 
+int remus_egress_split(char *list, const char **uri, int max)
+{
+	char *save = NULL;
+	int n = 0;
+
+	for (char *one = strtok_r(list, ";", &save); one && n < max; one = strtok_r(NULL, ";", &save))
+		uri[n++] = one;
+	return n;
+}
+
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err)
@@ -164,13 +174,16 @@ static enum remus_domain_event guest_event(struct remus_guest *guest, char why[R
 static void relay_status(const struct remus_guest *guest, const struct remus_supervisor *supervisor,
 			 const struct remus_outcome *out)
 {
-	struct remus_status status = {.role = "relay", .state = "relay"};
+	/* After a session its last word stays to be seen: "solo", "active", "ended". */
+	struct remus_status status = {.role = "relay", .state = out->word[0] ? out->word : "relay"};
 
 	snprintf(status.reason, sizeof status.reason, "%s", out->reason);
 	status.egress_state = guest->egress_state;
 	remus_guest_egress_stats(guest, &status.egress);
-	if (guest->domain)
+	if (guest->domain) {
 		status.guest_pages = guest->domain->ops->pages(guest->domain);
+		status.guest_pid = guest->domain->ops->pid(guest->domain);
+	}
 	if (guest->standby) {
 		status.guest_pages = guest->standby->ops->pages(guest->standby);
 		status.guest_pid = guest->standby->ops->pid(guest->standby);

@@ -57,6 +57,7 @@ static void publish(struct primary *p)
 	s->state = remus_primary_word(&p->machine);
 	s->protected_now = remus_primary_protected(&p->machine);
 	s->guest_pages = p->capture->guest_pages;
+	s->guest_pid = p->guest->domain->ops->pid(p->guest->domain);
 	s->epochs_committed = p->machine.committed;
 	s->epochs_aborted = p->machine.aborted;
 	shell_samples_quantiles(&p->pause, &s->pause);

@@ -99,6 +99,7 @@ struct remus_domain_ops {
 	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
 		    struct remus_error *err);
 
+	pid_t (*pid)(struct remus_domain *); /* of the hypervisor process, 0 = none */
 	/* poll(2) this; then call next_event. -1 = the backend has none. */
 	int (*event_fd)(struct remus_domain *);
 	/* What happened since the last call; never blocks. */

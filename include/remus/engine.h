@@ -84,6 +84,8 @@ struct remus_guest {
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err);
+/* Cut "URI;URI" (changed in place) into at most @max pieces; returns how many. */
+int remus_egress_split(char *list, const char **uri, int max);
 /* Each call does all NICs; the first failure's message is kept, the others are tried all the same. */
 int remus_guest_hold(struct remus_guest *guest, struct remus_error *err);
 int remus_guest_seal(struct remus_guest *guest, uint64_t epoch, struct remus_error *err);
@@ -101,7 +103,7 @@ struct remus_protect_config {
 	struct remus_key key;
 	struct remus_arbiter *arbiter;
 	const char *arbiter_uri;
-	const char *standby_egress; /* comma-separated, for the backup */
+	const char *standby_egress; /* for the backup, separated by ';' as in the hello */
 	struct remus_primary_config machine;
 	struct remus_link_config link;
 	uint64_t cache_bytes;

@@ -125,7 +125,7 @@ struct remus_hello {
 	char *backend;	   /* "qemu", "xen", "fake" */
 	char *domain;	   /* the operator's name, for messages */
 	char *arbiter;	   /* URI */
-	char *egress;	   /* comma-separated egress URIs, one per NIC, for the backup; may be empty */
+	char *egress;	   /* egress URIs for the backup, one per NIC, separated by ';'; may be empty */
 	char *description; /* JSON made by domain_ops.describe */
 };
 struct remus_welcome {

@@ -69,8 +69,13 @@ static int enter_dir(struct remus_arbiter *arbiter, struct remus_error *err)
 {
 	int fd = open(dir_of(arbiter), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
+	int code = errno;
+
 	if (fd < 0)
-		return remus_fail_errno(err, "arbiter directory %s: open", dir_of(arbiter));
+		return remus_fail(err, -code,
+				  "arbiter directory %s: open: %s (it is a shared directory that both hosts reach: "
+				  "was it made, and is it mounted here?)",
+				  dir_of(arbiter), strerror(code));
 	return fd;
 }
 

@@ -111,7 +111,8 @@ static void link_is_lost(struct remus_backup *m, struct remus_actions *out, cons
 
 static void protocol_error(struct remus_backup *m, struct remus_actions *out, const char *what)
 {
-	if (m->linked)
+	/* In answer to a hand-over REFUSE means that we cede: never while we may still activate (I5). */
+	if (m->linked && !m->handover)
 		remus_do_refuse(out, -EPROTO, "%s", what);
 	link_is_lost(m, out, what);
 }
@@ -217,7 +218,8 @@ static void take_over(struct remus_backup *m, const struct remus_event *ev, stru
 		snprintf(what, sizeof what, "%s at epoch %llu while %s at epoch %llu",
 			 remus_frame_name(ev->header->type), (unsigned long long)n, remus_backup_word(m),
 			 (unsigned long long)m->committed);
-		protocol_error(m, out, what);
+		/* Not refused: a primary that hands over takes that for our word that we dropped our copy (I5). */
+		link_is_lost(m, out, what);
 		return;
 	}
 	forget_staged(m, out);

@@ -80,6 +80,8 @@ void primary_link_is_lost(struct remus_primary *m, const char *why, struct remus
 			       why);
 		primary_enter(m, REMUS_P_DISCARDED, out, why);
 		remus_do(out, REMUS_DO_DISCARD);
+		if (m->paused)
+			remus_do(out, REMUS_DO_DESTROY);
 		remus_do_text(out, REMUS_DO_END, "%s", why);
 		return;
 	}
@@ -87,10 +89,10 @@ void primary_link_is_lost(struct remus_primary *m, const char *why, struct remus
 	remus_do_event(out, REMUS_LEVEL_WARNING, "backup-lost",
 		       "%s; output is held until the arbiter says who runs the guest", reason);
 	primary_enter(m, REMUS_P_CLAIMING, out, reason);
+	primary_ask_arbiter(m, out); /* first: a resume that fails drops what follows it */
 	if (m->paused && !m->guest_gone)
 		remus_do(out, REMUS_DO_RESUME); /* what it does is speculative: its output is held */
 	m->paused = false;
-	primary_ask_arbiter(m, out);
 }
 
 void primary_protocol_error(struct remus_primary *m, struct remus_actions *out, const char *what)
@@ -127,7 +129,7 @@ void primary_destroy_ours(struct remus_primary *m, struct remus_actions *out, co
 	primary_enter(m, REMUS_P_DISCARDED, out, why);
 	primary_close_link(m, out);
 	remus_do(out, REMUS_DO_DISCARD);
-	if (!m->guest_gone)
+	if (!m->guest_gone || m->paused) /* given up though it is there: it could not be resumed */
 		remus_do(out, REMUS_DO_DESTROY);
 	m->guest_gone = true;
 	m->tracking = false;

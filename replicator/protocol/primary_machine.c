@@ -210,6 +210,8 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 	remus_do_epoch(out, REMUS_DO_RELEASE, n);
 	if (m->state == REMUS_P_UNPROTECTING)
 		return;
+	if (m->state == REMUS_P_HANDING_OVER && m->guest_gone)
+		return; /* DOMAIN_LOST is on its way, the backup takes over from here */
 	if (m->state == REMUS_P_HANDING_OVER) {
 		remus_do_send(out, REMUS_FRAME_HANDOVER, n);
 		remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
@@ -361,6 +363,8 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 			m->paused = false;
 			if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
 				remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
+			else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
+				remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
 		}
 		if (m->state == REMUS_P_CLAIMING && !m->claiming) {
 			primary_ask_arbiter(m, out);
@@ -368,7 +372,10 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 			remus_do(out, REMUS_DO_DESTROY);
 			remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
 		} else if (primary_over(m)) {
+			m->tracking = true; /* what followed the failed resume was dropped */
 			primary_let_go(m, out);
+			if (m->state == REMUS_P_ENDED)
+				remus_do(out, REMUS_DO_RETIRE);
 			remus_do_text(out, REMUS_DO_END, "%s", "");
 		}
 		return;

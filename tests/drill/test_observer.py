@@ -4,6 +4,7 @@
 import os
 import tempfile
 import unittest
+from unittest import mock
 
 from remus_drill import DrillError, observer
 
@@ -102,6 +103,15 @@ class Trace(unittest.TestCase):
     def test_other_garbage_is_an_error(self):
         with self.assertRaisesRegex(DrillError, "line 1"):
             self.read('{"t":1,"e\n{"t":2,"ev":"pass"}\n')
+
+
+class Offset(unittest.TestCase):
+    def test_a_preemption_between_two_clock_readings_does_not_count(self):
+        slow = [(base, base + 10**6) for base in range(10**7, 8 * 10**7, 10**7)]
+        ticks = iter([tick for pair in slow[:4] + [(2000, 2002)] + slow[4:] for tick in pair])
+        with mock.patch.object(observer.time, "time_ns", return_value=0), \
+                mock.patch.object(observer.time, "monotonic_ns", side_effect=lambda: next(ticks)):
+            self.assertEqual(observer.monotonic_offset(), 2001)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ static const char healthy[] =
 	"'peer':'10.0.0.2:7368','arbiter':'file:/srv/"
 	"claims','session':'00ff','generation':1,'interval_ms':25,"
 	"'on_backup_loss':'solo','tracking':'soft-dirty','tracking_note':'uffd-wp needs Linux 6.7',"
-	"'memory_mib':256,'vcpus':1,'sync':{'round':3,'pages_sent':70000,'pages_total':65536},"
+	"'memory_mib':256,'sync':{'round':3,'pages_sent':70000,'pages_total':65536},"
 	"'epochs':{'sent':10,'committed':9,'aborted':2},"
 	"'pause_us':{'p50':900,'p99':1500,'max':2000,'stop':300,'save':400,'scan':60,'copy':100,'resume':101}"
 	","
@@ -220,7 +220,7 @@ static void domain_block(void)
 		"file:/srv/claims",
 		"the guest goes on alone (solo)",
 		"soft-dirty; uffd-wp needs Linux 6.7",
-		"256 MiB, 1 vCPU\n",
+		"256 MiB\n",
 		"cache 1 MiB of 128 MiB, staging 5 B",
 		"00ff, generation 1",
 		"engine 4242, guest 4000",

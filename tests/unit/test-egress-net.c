@@ -17,6 +17,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 
 /* Frames of the tests only: a type of our own, and VLAN frames with it inside. */
 #define TEST_TYPE 0x88b5 /* IEEE 802: local experimental */
@@ -89,6 +90,23 @@ static void far_sends(int fd, unsigned type, uint64_t number)
 	CU_ASSERT_EQUAL(send(fd, frame, sizeof frame, 0), (ssize_t)sizeof frame);
 }
 
+/* The kernel activates a device's queue some time after its carrier came up; until then frames are lost. */
+static void wait_until_active(const char *interface)
+{
+	struct ifreq request = {0};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	snprintf(request.ifr_name, sizeof request.ifr_name, "%s", interface);
+	for (int waited = 0; waited < RIG_PATIENCE_MS; waited += 5) {
+		if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING))
+			break;
+		usleep(5000);
+	}
+	CU_ASSERT(request.ifr_flags & IFF_RUNNING);
+	usleep(20000); /* the flag comes first, the queue right after */
+	close(fd);
+}
+
 static void holds_on(const char *egress, int far)
 {
 	struct rig rig;
@@ -97,6 +115,7 @@ static void holds_on(const char *egress, int far)
 
 	rig_lay(&rig);
 	rig_open(&rig, egress, 0, 0);
+	wait_until_active(strchr(egress, ':') + 1);
 	far = far >= 0 ? far : packet_socket(strchr(egress, ':') + 1);
 	far_sends(far, TEST_TYPE, 7); /* while closed: for nobody */
 	RIG_DO(&rig, pass);

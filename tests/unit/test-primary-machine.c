@@ -167,9 +167,9 @@ static void hold_policy(void)
 
 static void killed_engine_is_taken_up(void)
 {
-	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT RESUME CLAIM", "claiming"},
+	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {CLAIMED(LOST), "EVENT:claim-lost REPORT DISCARD DESTROY END", "discarded"});
-	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT RESUME CLAIM", "claiming"},
+	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT PASS END", "solo"});
 }
 
@@ -202,8 +202,8 @@ static void planned_hand_over(void)
 	RUN(SOLO, TO_HANDED, {REFUSE, "EVENT:solo REPORT CLOSE_LINK RESUME PASS TRACK_STOP END", "solo"});
 	/* I8: silence is decided by the arbiter, and the guest doesn't stand still meanwhile. */
 	RUN(SOLO, TO_HANDED,
-	    {TIMER(HANDOVER), "CLOSE_LINK EVENT:backup-lost REPORT RESUME CLAIM", "claiming"});
-	RUN(SOLO, TO_HANDED, {EV(LINK_LOST), "CLOSE_LINK EVENT:backup-lost REPORT RESUME CLAIM", "claiming"});
+	    {TIMER(HANDOVER), "CLOSE_LINK EVENT:backup-lost REPORT CLAIM RESUME", "claiming"});
+	RUN(SOLO, TO_HANDED, {EV(LINK_LOST), "CLOSE_LINK EVENT:backup-lost REPORT CLAIM RESUME", "claiming"});
 	RUN(SOLO, TO_PROTECTED,
 	    {EMPTY(HANDOVER_REQUEST, 1), "CANCEL_TIMER:EPOCH REPORT PAUSE CAPTURE:2 SEAL:2 SEND_EPOCH:2",
 	     "handing-over"},
@@ -227,6 +227,11 @@ static void guest_ends(void)
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
 	    {EV(LINK_LOST), "CLOSE_LINK EVENT:discarded REPORT DISCARD END", "discarded"});
+	/* It dies while an epoch is on its way: that one counts, and the backup isn't told a second time. */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"}, {SENT(2), "SET_TIMER:ACK", "protected"},
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {ACK(2), "CANCEL_TIMER:ACK RELEASE:2", "handing-over"},
+	    {EMPTY(ACTIVATED, 2), "EVENT:handed-over REPORT CLOSE_LINK DISCARD END", "discarded"});
 	/* A shut-down guest must not be resurrected: still claim when the backup is silent. */
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
@@ -274,7 +279,32 @@ static void resume_fails(void)
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "protected"},
 	    {TIMER(RETRY), "RESUME SEND_EPOCH:2", "protected"},
 	    {FAILED(RESUME), "EVENT:failed EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER",
-	     "handing-over"});
+	     "handing-over"},
+	    /* It still stands there: it must not be found and resumed by anybody later (I5). */
+	    {EMPTY(ACTIVATED, 1), "EVENT:handed-over REPORT CLOSE_LINK DISCARD DESTROY END", "discarded"});
+}
+
+/* A failed resume drops the actions behind it: what they began must not be forgotten. */
+static void resume_fails_on_the_way(void)
+{
+	/* ... of a capture given up: epochs go on */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"},
+	    {FAILED(CAPTURE), "ABORT_EPOCH:2 RESUME EVENT:failed SET_TIMER:EPOCH", "protected"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "protected"},
+	    {TIMER(RETRY), "RESUME SET_TIMER:EPOCH", "protected"}, {TIMER(EPOCH), EPOCH2, "protected"});
+	/* ... of a lost link: the arbiter was asked */
+	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT RESUME PASS END", "solo"});
+	/* ... of going on alone: tracking ends all the same (I13) */
+	RUN(SOLO, TO_PROTECTED,
+	    {EV(CMD_FAILOVER), "REPORT PAUSE CAPTURE:2 SEAL:2 SEND_EPOCH:2", "handing-over"},
+	    {SENT(2), "SET_TIMER:ACK", "handing-over"},
+	    {EV(LINK_LOST), "CLOSE_LINK EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT RESUME PASS TRACK_STOP END", "solo"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "RESUME PASS TRACK_STOP END", "solo"});
 }
 
 static void destroy_is_tried_until_it_works(void)
@@ -325,6 +355,7 @@ static const struct unit_case cases[] = {
 	{"the guest ends or dies", guest_ends},
 	{"captures fail (I8, I9)", captures_fail},
 	{"resume fails (I8)", resume_fails},
+	{"resume fails on the way (I8)", resume_fails_on_the_way},
 	{"destroying is tried until it works (I5)", destroy_is_tried_until_it_works},
 	{"frames out of place", frames_out_of_place},
 };

@@ -85,7 +85,7 @@ static const char *folder(const char *name, char out[64])
 	return out;
 }
 
-/* Start a QEMU in @dir with the option string @memory for its memory and @more behind; "%s" there is @dir. */
+/* Start a QEMU in @dir with the options @memory for its memory. */
 static struct remus_qemu_child start_primary(const char *dir, const char *memory)
 {
 	char text[2048], *args[64], path[PATH_MAX];
@@ -183,6 +183,19 @@ static void await_counting(struct remus_standby *s, uint32_t from)
 	CU_ASSERT(counter(standbys->page(s, COUNTER), 0) > from);
 }
 
+/* Wait until the primary's guest counts: under load its start may take a while. */
+static void await_guest(struct remus_domain *d)
+{
+	static uint8_t page[4096];
+	const uint64_t pfn = COUNTER;
+	for (int i = 0; i < 500 && counter(page, 0) == 0; i++) {
+		usleep(10000);
+		CU_ASSERT_EQUAL(domains->copy(d, &pfn, 1, page, NULL), 0);
+	}
+	CU_ASSERT(counter(page, 0) > 0);
+	memset(page, 0, sizeof page);
+}
+
 static int readable(int fd, int timeout_ms)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -249,6 +262,7 @@ static void fails_over(void)
 		printf("\n    %s\n", err.message);
 	CU_ASSERT_EQUAL_FATAL(rc, 0);
 	printf("(tracking: %s) ", domains->track_name(d));
+	await_guest(d);
 	epoch(d, s, 1, false);
 	for (uint64_t n = 2; n < 12; n++) {
 		usleep(20000);
@@ -260,7 +274,6 @@ static void fails_over(void)
 	CU_ASSERT_EQUAL(readable(standbys->event_fd(s), 0), 0);
 
 	/* The primary goes on and dies; its later counts must be unknown to the standby. */
-	usleep(50000);
 	uint32_t committed = counter(standbys->page(s, COUNTER), 0);
 	CU_ASSERT(committed > 0);
 	kill(child.pid, SIGKILL);
@@ -332,7 +345,7 @@ static void retries(void)
 	struct remus_standby *s = create(json, folder("b", b), 0, &err);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(s);
 	CU_ASSERT_EQUAL(domains->track_start(d, &err), 0);
-	usleep(50000);
+	await_guest(d);
 	epoch(d, s, 1, false);
 	uint32_t committed = counter(standbys->page(s, COUNTER), 0);
 

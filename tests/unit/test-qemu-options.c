@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #include "../../replicator/domain/qemu/files.h"
+#include "../../replicator/domain/qemu/firmware.h"
 #include "../../replicator/domain/qemu/options.h"
 
 #define BASE                                                                                           \
@@ -335,7 +336,7 @@ static void limits(void)
 	CU_ASSERT_EQUAL(walk(BASE, &how, &guest, &err), -EINVAL);
 	CU_ASSERT_EQUAL(walk(BASE "-kernel etc/shadow", &standby, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, "isn't absolute");
-	CU_ASSERT_EQUAL(walk(BASE "-daemonize -kernel vmlinuz", &primary, &guest, &err), -EINVAL);
+	CU_ASSERT_EQUAL(walk(BASE "-kernel vmlinuz -daemonize", &primary, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, "-daemonize");
 }
 
@@ -356,13 +357,15 @@ static void description(void)
 					       .exe = "/usr/bin/qemu-system-x86_64",
 					       .memory = 64 << 20,
 					       .firmware_size = 65536,
-					       .firmware_hash = 0xfedcba9876543210};
+					       .firmware_hash = 0xfedcba9876543210,
+					       .firmware_patch = "1:ff"};
 	CU_ASSERT_EQUAL_FATAL(remus_qemu_describe(&guest, &facts, &json, &err), 0);
 	CU_ASSERT_EQUAL_FATAL(remus_qemu_description_parse(json, &d, &err), 0);
 	CU_ASSERT_STRING_EQUAL(d.version, "7.2.0 (x)");
 	CU_ASSERT_STRING_EQUAL(d.binary, "qemu-system-x86_64");
 	CU_ASSERT_EQUAL(d.memory, 64 << 20);
 	CU_ASSERT_EQUAL(d.firmware_size, 65536);
+	CU_ASSERT_STRING_EQUAL(d.firmware_patch, "1:ff");
 	CU_ASSERT_EQUAL(d.firmware_hash, 0xfedcba9876543210);
 	CU_ASSERT_EQUAL(d.argc, guest.args.n);
 	CU_ASSERT_STRING_EQUAL(d.argv[d.argc - 1], "with,comma");
@@ -399,10 +402,11 @@ static void hostile_descriptions(void)
 		"[]",
 		"{",
 		"{\"format\":1}",
-#define DESCRIPTION(format, memory, argv)                                                \
-	"{\"format\":" format                                                            \
-	",\"hypervisor\":\"qemu\",\"version\":\"7\",\"binary\":\"q\",\"memory\":" memory \
-	",\"firmware\":{\"size\":4096,\"xxh3\":\"0\"},\"cpu\":\"\",\"argv\":" argv ",\"files\":[]}"
+#define DESCRIPTION(format, memory, argv)                                                         \
+	"{\"format\":" format                                                                     \
+	",\"hypervisor\":\"qemu\",\"version\":\"7\",\"binary\":\"q\",\"memory\":" memory          \
+	",\"firmware\":{\"size\":4096,\"xxh3\":\"0\",\"patch\":\"\"},\"cpu\":\"\",\"argv\":" argv \
+	",\"files\":[]}"
 		DESCRIPTION("2", "4096", "[]"),
 		DESCRIPTION("1", "0", "[]"),
 		DESCRIPTION("1", "-4096", "[]"),
@@ -429,6 +433,47 @@ static void hostile_descriptions(void)
 	CU_ASSERT_EQUAL(remus_qemu_description_parse(DESCRIPTION("1", "4096", "[\"-m\",\"1\"]"), &d, &err),
 			0);
 	remus_qemu_description_free(&d);
+}
+
+static void firmware_patches(void)
+{
+	static uint8_t from[65536], to[65536], got[65536];
+	static const char *const bad[] = {"x",
+					  ":00",
+					  "1",
+					  "1:",
+					  "1:0",
+					  "1:0g",
+					  "10000:00",
+					  "ffff:0000",
+					  "1:00;2:00",
+					  "1:00,",
+					  ",1:00",
+					  "-1:00",
+					  "ffffffffffffffffff:00",
+					  "1: 0"};
+
+	memset(to, 0, sizeof to);
+	to[0] = 1;
+	to[0x2640] = 0xff;
+	to[0x2641] = 2;
+	to[0xffff] = 0x80;
+	char *patch = remus_qemu_patch_make(from, to, sizeof to);
+	CU_ASSERT_STRING_EQUAL(patch, "0:01,2640:ff02,ffff:80");
+	CU_ASSERT_EQUAL(remus_qemu_patch_apply(patch, got, sizeof got), 0);
+	CU_ASSERT_EQUAL(memcmp(to, got, sizeof got), 0);
+	free(patch);
+	patch = remus_qemu_patch_make(from, from, sizeof from);
+	CU_ASSERT_STRING_EQUAL(patch, "");
+	CU_ASSERT_EQUAL(remus_qemu_patch_apply(patch, got, sizeof got), 0);
+	free(patch);
+	memset(to, 0x55, sizeof to);
+	CU_ASSERT_PTR_NULL(remus_qemu_patch_make(from, to, sizeof to));
+	for (size_t i = 0; i < sizeof to; i += 2) /* the dearest: every second byte */
+		to[i] = 0;
+	CU_ASSERT_PTR_NULL(remus_qemu_patch_make(from, to, sizeof to));
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(bad); i++)
+		CU_ASSERT_EQUAL(remus_qemu_patch_apply(bad[i], got, sizeof got), -EINVAL);
 }
 
 static void values(void)
@@ -469,6 +514,7 @@ static const struct unit_case cases[] = {
 	{"limits", limits},
 	{"description and files", description},
 	{"hostile descriptions", hostile_descriptions},
+	{"firmware patches", firmware_patches},
 	{"values", values},
 };
 UNIT_MAIN("qemu-options", cases)

@@ -2,7 +2,6 @@
 /* remusctl attach: forward a guest's network without protecting it, so that it has one before and after. */
 #include "check.h"
 #include "client.h"
-#include "human.h"
 #include "verb.h"
 
 static const struct ctl_option options[] = {
@@ -20,15 +19,7 @@ static int check(const struct ctl_call *call, struct remus_error *err)
 
 static int run(const struct ctl_call *call)
 {
-	json_t *answer = NULL;
-
-	enum ctl_exit status = ctl_ask(call, NULL, NULL, &answer);
-	if (status)
-		return status;
-	ctl_print_clean(stdout, json_string_value(json_object_get(call->request, "domain")));
-	puts(": its network is forwarded; the guest is UNPROTECTED");
-	json_decref(answer);
-	return CTL_OK;
+	return ctl_ask_and_say(call, "its network is forwarded; the guest is UNPROTECTED");
 }
 
 const struct ctl_verb ctl_attach = {

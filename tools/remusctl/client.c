@@ -231,3 +231,16 @@ enum ctl_exit ctl_ask(const struct ctl_call *call, ctl_on_line *on_line, void *c
 	ctl_complain(err.message, hint_for(call, status));
 	return status;
 }
+
+enum ctl_exit ctl_ask_and_say(const struct ctl_call *call, const char *outcome)
+{
+	json_t *answer = NULL;
+	enum ctl_exit status = ctl_ask(call, NULL, NULL, &answer);
+
+	if (status)
+		return status;
+	ctl_print_clean(stdout, json_string_value(json_object_get(call->request, "domain")));
+	printf(": %s\n", outcome);
+	json_decref(answer);
+	return CTL_OK;
+}

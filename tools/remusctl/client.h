@@ -29,6 +29,9 @@ int ctl_talk(int fd, const json_t *request, unsigned timeout_ms, ctl_on_line *on
 /* Both, with the socket and the time that @call's options or the defaults give; errors are printed. */
 enum ctl_exit ctl_ask(const struct ctl_call *call, ctl_on_line *on_line, void *context, json_t **answer);
 
+/* For a verb with nothing to show: ask, and on success print the domain and @outcome. */
+enum ctl_exit ctl_ask_and_say(const struct ctl_call *call, const char *outcome);
+
 /* "remusctl: message" and, if not NULL, "remusctl: hint: ..." on stderr, without control characters. */
 void ctl_complain(const char *message, const char *hint);
 

@@ -58,7 +58,7 @@ static int check(const struct ctl_call *call, struct remus_error *err)
 			(long long)dead_ms, (long long)beat_ms);
 	if (nics > REMUS_NICS_MAX || standby > REMUS_NICS_MAX)
 		return remus_fail(err, -EINVAL, "--egress is for at most %d NICs", REMUS_NICS_MAX);
-	if (standby && standby != nics)
+	if (standby && nics && standby != nics) /* none: those of an earlier session here */
 		return remus_fail(err, -EINVAL,
 				  "--standby-egress is given %zu times and --egress %zu times: each "
 				  "NIC needs one of both",

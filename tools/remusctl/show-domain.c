@@ -67,10 +67,14 @@ static void epochs(const struct block *b)
 {
 	struct number lag;
 
-	FIELD(b, "epochs",
-	      "%" PRIu64 " committed, %" PRIu64 " sent, %" PRIu64 " aborted; one every %" PRIu64 " ms",
-	      count(b, "epochs.committed"), count(b, "epochs.sent"), count(b, "epochs.aborted"),
-	      count(b, "interval_ms"));
+	if (!strcmp(word(b, "role"), "backup"))
+		FIELD(b, "epochs", "%" PRIu64 " held here complete", count(b, "epochs.committed"));
+	else
+		FIELD(b, "epochs",
+		      "%" PRIu64 " committed, %" PRIu64 " sent, %" PRIu64 " aborted; one every %" PRIu64
+		      " ms",
+		      count(b, "epochs.committed"), count(b, "epochs.sent"), count(b, "epochs.aborted"),
+		      count(b, "interval_ms"));
 	FIELD(b, "lag", "%s", ctl_us(lag.text, ctl_get_ms(b->domain, "lag_ms")));
 }
 
@@ -94,7 +98,7 @@ static void traffic(const struct block *b)
 {
 	struct number n[3];
 
-	if (ctl_get(b->domain, "dirty_pages"))
+	if (ctl_get_real(b->domain, "dirty_pages.mean") > 0)
 		FIELD(b, "dirty", "%" PRIu64 " pages in the last epoch (%s), %.1f on average",
 		      count(b, "dirty_pages.last"),
 		      ctl_bytes(n[0].text, 4096u * count(b, "dirty_pages.last")),
@@ -142,9 +146,8 @@ static void memory(const struct block *b)
 {
 	struct number n[4];
 
-	FIELD(b, "guest", "%" PRIu64 " MiB, %" PRIu64 " vCPU%s", count(b, "memory_mib"), count(b, "vcpus"),
-	      count(b, "vcpus") == 1 ? "" : "s");
-	if (ctl_get(b->domain, "memory"))
+	FIELD(b, "guest", "%" PRIu64 " MiB", count(b, "memory_mib"));
+	if (count(b, "memory.cache_cap"))
 		FIELD(b, "memory", "cache %s of %s, staging %s", bytes(b, &n[0], "memory.cache_bytes"),
 		      bytes(b, &n[1], "memory.cache_cap"), bytes(b, &n[2], "memory.staging_bytes"));
 	if (count(b, "memory.guest_image_bytes"))

@@ -2,7 +2,6 @@
 /* remusctl unprotect: end protection in order; the guest runs on where it runs. */
 #include "client.h"
 #include "confirm.h"
-#include "human.h"
 #include "verb.h"
 
 static const struct ctl_option options[] = {
@@ -14,21 +13,16 @@ static const struct ctl_option options[] = {
 
 static int run(const struct ctl_call *call)
 {
-	json_t *answer = NULL;
-
 	enum ctl_exit status = ctl_confirm(
 		call,
-		"You are about to decide, in the arbiter's place, that the guest goes on on THIS host.\n"
-		"If the backup has taken over, the guest then runs twice, with the same addresses, and\n"
-		"its data part ways. Make sure that the backup is dead or does not run the guest.");
-	if (!status)
-		status = ctl_ask(call, NULL, NULL, &answer);
+		"You are about to decide in the arbiter's place.\n"
+		"On the primary: the guest goes on on THIS host. If the backup has taken over, it then runs\n"
+		"twice, with the same addresses, and its data part ways. Make sure that the backup is dead\n"
+		"or does not run the guest.\n"
+		"On the backup: the standby is dropped. If the primary is dead, it is all that is left.");
 	if (status)
 		return status;
-	ctl_print_clean(stdout, json_string_value(json_object_get(call->request, "domain")));
-	puts(": protection has ended; the guest is UNPROTECTED");
-	json_decref(answer);
-	return CTL_OK;
+	return ctl_ask_and_say(call, "protection has ended; the guest is UNPROTECTED");
 }
 
 const struct ctl_verb ctl_unprotect = {

@@ -94,6 +94,12 @@ static enum remus_command next_command(void *context)
 static void send_status(void *context, const struct remus_status *status)
 {
 	struct child *c = context;
+
+	/* An orphan writes the record itself. */
+	if (status->guest_pid)
+		c->session->guest_pid = status->guest_pid;
+	if (status->locator[0])
+		snprintf(c->session->locator, sizeof c->session->locator, "%s", status->locator);
 	message_send(c->fd, json_pack("{s:s, s:o}", "t", "status", "status", status_json(status)));
 }
 
@@ -124,10 +130,10 @@ static int admit(void *context, const struct remus_hello *hello, struct remus_er
 
 	memcpy(key.session, hello->session, sizeof key.session);
 	key_hex(&key, hex);
-	message_send(c->fd,
-		     json_pack("{s:s, s:s, s:I, s:s, s:s, s:I}", "t", "admit", "session", hex, "generation",
-			       (json_int_t)hello->generation, "name", hello->domain, "arbiter",
-			       hello->arbiter, "interval_ms", (json_int_t)hello->interval_ms));
+	message_send(c->fd, json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I}", "t", "admit", "session", hex,
+				      "generation", (json_int_t)hello->generation, "name", hello->domain,
+				      "arbiter", hello->arbiter, "egress", hello->egress, "interval_ms",
+				      (json_int_t)hello->interval_ms));
 	struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
 	if (poll(&pfd, 1, ADMIT_DEADLINE_MS) <= 0)
 		return remus_fail(err, -ETIMEDOUT, "the backup's daemon does not answer its receiver");
@@ -167,6 +173,16 @@ void child_supervisor(struct child *child, struct remus_supervisor *out)
 	};
 }
 
+/* What a killed child would leave where the guest's sockets are. */
+void child_sockets(struct child *child, const struct remus_nic *nic, int nics)
+{
+	json_t *paths = json_array();
+
+	for (int i = 0; i < nics; i++)
+		json_array_append_new(paths, json_string(nic[i].host_path));
+	message_send(child->fd, json_pack("{s:s, s:o}", "t", "sockets", "paths", paths));
+}
+
 void child_failed(struct child *child, const struct remus_error *err)
 {
 	message_send(child->fd,
@@ -179,6 +195,7 @@ void child_outcome(struct child *child, const struct remus_outcome *out)
 		child->session->armed = false;
 		child->session->outcome = true;
 		child->session->pid = getpid();
+		child->session->active |= out->guest_here && child->session->role == ROLE_RECEIVER;
 		record_write(child->options, child->session);
 		return;
 	}

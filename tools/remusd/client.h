@@ -24,6 +24,8 @@ bool client_send(struct client *client, json_t *line);
 void client_ok(struct client *client, json_t *result);
 void client_error(struct client *client, int code, const char *message);
 
+/* Is every member of a request what docs/control.md says? -EINVAL names the one that isn't. */
+int request_check(const json_t *request, struct remus_error *err);
 /* Carry out a request: answer at once, or set client->wait. */
 void verb_run(struct daemon *d, struct client *client, json_t *request);
 

@@ -46,6 +46,7 @@ int control_open(struct daemon *d, struct remus_error *err)
 	int saved = errno;
 	umask(old);
 	errno = saved;
+	d->control_made = rc == 0;
 	if (rc < 0 || listen(d->control_fd, 16) < 0)
 		return remus_fail_errno(err, "control socket %s", path);
 	if (d->options.group) {
@@ -167,6 +168,14 @@ void control_session_changed(struct daemon *d, struct session *s, const json_t *
 			tell(c, s, end);
 }
 
+void control_session_over(struct daemon *d, struct session *s)
+{
+	json_t *end = json_object();
+
+	control_session_changed(d, s, end);
+	json_decref(end);
+}
+
 void control_tell_events(struct daemon *d)
 {
 	for (struct client *c = d->clients; c; c = c->next) {
@@ -227,6 +236,8 @@ static void read_request(struct daemon *d, struct client *c)
 		client_error(c, rc, err.message);
 	else if (!json_is_object(request))
 		client_error(c, -EBADMSG, "a request is one JSON object on one line");
+	else if (request_check(request, &err) < 0)
+		client_error(c, err.code, err.message);
 	else
 		verb_run(d, c, request);
 	json_decref(request);

@@ -6,11 +6,17 @@
  */
 #include "remusd.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "remus/log.h"
 #include "remus/util.h"
+
+#define REOPEN_MS      100 /* between two tries to open the guest of an engine that died */
+#define REOPEN_SLOW_MS 1000
+#define REOPEN_QUICK   50 /* tries before it goes slowly */
 
 struct setup {
 	struct remus_guest guest;
@@ -33,6 +39,17 @@ static uint64_t number_of(const json_t *request, const char *name, uint64_t othe
 	const json_t *value = json_object_get(request, name);
 	return json_is_integer(value) && json_integer_value(value) >= 0 ? (uint64_t)json_integer_value(value)
 									: otherwise;
+}
+
+/* -ENOENT and -ESRCH tell a client that there is no such domain (docs/control.md). When it is something else that is
+ * missing, an interface or the arbiter's directory, they must not. */
+static int not_the_domain(int rc, struct remus_error *err)
+{
+	if (rc == -ENOENT || rc == -ESRCH)
+		rc = -EIO;
+	if (rc < 0)
+		err->code = rc;
+	return rc;
 }
 
 /* Attach to the guest and open the buffers of its interfaces. */
@@ -59,11 +76,13 @@ static int open_guest(struct child *child, struct setup *s, struct remus_error *
 	int nics = ops->nics(s->guest.domain, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
+	child_sockets(child, nic, nics);
 	const json_t *list = json_object_get(session->request, "egress");
 	for (size_t i = 0; i < json_array_size(list) && i < REMUS_NICS_MAX; i++)
 		s->egress[s->egresses++] = json_string_value(json_array_get(list, i));
-	return remus_guest_open_nics(&s->guest, nic, nics, s->egress, s->egresses,
-				     number_of(session->request, "hold_mib", 0) << 20, err);
+	rc = remus_guest_open_nics(&s->guest, nic, nics, s->egress, s->egresses,
+				   number_of(session->request, "hold_mib", 0) << 20, err);
+	return not_the_domain(rc, err);
 }
 
 static void join_egress(const json_t *list, char *out, size_t size)
@@ -72,7 +91,7 @@ static void join_egress(const json_t *list, char *out, size_t size)
 
 	out[0] = 0;
 	for (size_t i = 0; i < json_array_size(list) && n < size; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? "," : "",
+		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ";" : "",
 				      json_string_value(json_array_get(list, i)));
 }
 
@@ -81,10 +100,9 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	const struct session *session = child->session;
 	const json_t *r = session->request;
 	struct remus_protect_config *c = &s->config;
-	static char trace[PATH_MAX + 160], uri[PATH_MAX + 32];
+	static char trace[PATH_MAX + 160];
 
-	snprintf(uri, sizeof uri, "file:%s/arbiter", child->options->run_dir);
-	c->arbiter_uri = text_of(r, "arbiter", child->options->arbiter ? child->options->arbiter : uri);
+	c->arbiter_uri = text_of(r, "arbiter", "");
 	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
 	if (rc == 0 && !recover)
 		rc = remus_link_parse_address(text_of(r, "to", ""), &s->host, &s->port, err);
@@ -127,7 +145,7 @@ static int relay(struct child *child, struct setup *s, struct remus_outcome *out
 		child_failed(child, &err);
 		return EXIT_FAILURE;
 	}
-	return EXIT_SUCCESS;
+	return rc == 1 ? EXIT_GUEST_STAYS : EXIT_SUCCESS;
 }
 
 static void tear_down(struct setup *s)
@@ -169,35 +187,99 @@ static int protect(struct child *child, struct setup *s, bool recover, struct re
 	return remus_primary_run(&s->guest, &s->config, &supervisor, outcome, err);
 }
 
+static bool guest_is_gone(int rc)
+{
+	return rc == -ENOENT || rc == -ESRCH || rc == -ECONNREFUSED;
+}
+
+/* The guest of an engine that died may stand still (I8): try as long as it exists. False: told to go. */
+static bool open_again(struct child *child, struct setup *s, int *rc, struct remus_error *err)
+{
+	struct remus_supervisor supervisor;
+
+	child_supervisor(child, &supervisor);
+	for (unsigned tries = 0;; tries++) {
+		*rc = open_guest(child, s, err);
+		if (*rc == 0 || guest_is_gone(*rc))
+			return true;
+		if (tries == 0)
+			child_failed(child, err);
+		tear_down(s);
+		*s = (struct setup){0};
+		struct pollfd pfd = {.fd = child->fd, .events = POLLIN};
+		poll(&pfd, 1, tries < REOPEN_QUICK ? REOPEN_MS : REOPEN_SLOW_MS);
+		if (supervisor.next_command(supervisor.context) == REMUS_COMMAND_QUIT)
+			return false;
+	}
+}
+
+/* Nobody else can run it: make it run here and forward. */
+static int take_back(struct child *child, struct setup *s, struct remus_outcome *outcome,
+		     struct remus_error *err)
+{
+	snprintf(outcome->word, sizeof outcome->word, "failed");
+	snprintf(outcome->reason, sizeof outcome->reason, "remusd or its engine was killed; protection has ended");
+	int rc = wake(s, err);
+	if (rc == 0 && fill_config(child, s, true, NULL) == 0)
+		s->arbiter->ops->retire(s->arbiter, &s->config.key, NULL);
+	return rc;
+}
+
+static int take_up(struct child *child, struct setup *s, struct remus_outcome *outcome,
+		   struct remus_error *err)
+{
+	int rc;
+
+	if (!open_again(child, s, &rc, err))
+		return EXIT_GUEST_STAYS;
+	if (rc < 0) {
+		outcome->guest_here = false;
+		snprintf(outcome->word, sizeof outcome->word, "discarded");
+		snprintf(outcome->reason, sizeof outcome->reason, "the engine and the guest died: %.400s",
+			 err->message);
+		return 0;
+	}
+	if (!child->session->armed)
+		return take_back(child, s, outcome, err);
+	rc = fill_config(child, s, true, err);
+	return rc < 0 ? rc : protect(child, s, true, outcome, err);
+}
+
 int engine_main(struct child *child, bool recover)
 {
 	struct setup s = {0};
 	struct remus_outcome outcome = {.guest_here = true};
 	struct remus_error err = REMUS_ERROR_INIT;
+	int rc;
 
-	int rc = open_guest(child, &s, &err);
-	if (rc < 0) {
-		child_failed(child, &err);
-		tear_down(&s);
-		return EXIT_FAILURE;
-	}
-	if (recover && !child->session->armed) {
-		/* Nobody else can run it: make it run here and forward. */
-		rc = wake(&s, &err);
-		snprintf(outcome.word, sizeof outcome.word, "ended");
-		snprintf(outcome.reason, sizeof outcome.reason, "the engine died before the first commit");
+	if (recover) {
+		rc = take_up(child, &s, &outcome, &err);
 	} else {
-		rc = fill_config(child, &s, recover, &err);
+		rc = open_guest(child, &s, &err);
+		if (rc < 0) {
+			child_failed(child, &err);
+			tear_down(&s);
+			return EXIT_FAILURE;
+		}
+		rc = fill_config(child, &s, false, &err);
 		if (rc == 0)
-			rc = protect(child, &s, recover, &outcome, &err);
+			rc = protect(child, &s, false, &outcome, &err);
 	}
 	if (rc < 0) {
+		rc = not_the_domain(rc, &err);
 		child_failed(child, &err);
 		snprintf(outcome.reason, sizeof outcome.reason, "%.*s", (int)sizeof outcome.reason - 1,
 			 err.message);
-		snprintf(outcome.word, sizeof outcome.word, "ended");
+		snprintf(outcome.word, sizeof outcome.word, "failed");
 		outcome.code = rc;
 	}
+	if (rc == EXIT_GUEST_STAYS || (rc < 0 && recover && child->session->armed)) {
+		tear_down(&s); /* undecided: the network stays closed (I6), the daemon tries again */
+		return rc < 0 ? EXIT_FAILURE : rc;
+	}
+	outcome.code = not_the_domain(outcome.code, &err); /* another host's -ENOENT, say */
+	if (outcome.guest_here && !strcmp(outcome.word, "ended") && outcome.code && outcome.code != -ECANCELED)
+		snprintf(outcome.word, sizeof outcome.word, "failed"); /* nobody wanted it to end */
 	child_outcome(child, &outcome);
 	rc = outcome.guest_here ? relay(child, &s, &outcome) : EXIT_SUCCESS;
 	tear_down(&s);
@@ -210,6 +292,11 @@ int relay_main(struct child *child)
 	struct remus_outcome outcome = {.guest_here = true};
 	struct remus_error err = REMUS_ERROR_INIT;
 	int rc = open_guest(child, &s, &err);
+
+	/* What became of the session before stays to be seen, or a guest that went on alone would look as if
+	 * nobody had wanted it protected. */
+	snprintf(outcome.word, sizeof outcome.word, "%s", text_of(child->session->status, "state", ""));
+	snprintf(outcome.reason, sizeof outcome.reason, "%s", text_of(child->session->status, "reason", ""));
 
 	if (rc < 0) {
 		child_failed(child, &err);

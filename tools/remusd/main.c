@@ -151,8 +151,11 @@ static int prepare_dir(const char *path, const char *option, struct remus_error 
 		return remus_fail_errno(err, "%s %s", option, path);
 	/* What lies there decides which processes are ended at start: it must be nobody else's. */
 	if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)))
-		return remus_fail(err, -EPERM, "%s %s must belong to uid %u and be writable by it alone",
-				  option, path, (unsigned)geteuid());
+		return remus_fail(err, -EPERM,
+				  "%s %s must belong to uid %u and be writable by it alone, but belongs to uid %u "
+				  "with mode %o: chown or chmod 700 it, or name another",
+				  option, path, (unsigned)geteuid(), (unsigned)st.st_uid,
+				  (unsigned)(st.st_mode & 07777));
 	if (access(path, W_OK | X_OK) < 0)
 		return remus_fail_errno(err, "%s %s is not writable", option, path);
 	return 0;
@@ -291,6 +294,8 @@ int main(int argc, char **argv)
 		return status;
 	if (set_up(&d, &err) < 0) {
 		remus_error_log("cannot start: %s", err.message);
+		if (d.control_made)
+			unlink(d.options.control);
 		return EXIT_FAILURE;
 	}
 	records_adopt(&d);

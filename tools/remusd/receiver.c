@@ -27,11 +27,11 @@ int receiver_main(struct child *child, int socket)
 		return EXIT_FAILURE;
 	}
 	child_outcome(child, &outcome);
-	if (outcome.guest_here && !child->quit) {
-		rc = remus_relay_run(&guest, &supervisor, &outcome, &err);
+	if (outcome.guest_here) {
+		rc = child->quit ? 1 : remus_relay_run(&guest, &supervisor, &outcome, &err);
 		if (rc < 0)
 			child_failed(child, &err);
 	}
 	remus_guest_close(&guest);
-	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return rc < 0 ? EXIT_FAILURE : rc == 1 ? EXIT_GUEST_STAYS : EXIT_SUCCESS;
 }

@@ -16,6 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include "remus/log.h"
 #include "remus/util.h"
@@ -49,18 +53,30 @@ static unsigned long long start_time(pid_t pid)
 	return when;
 }
 
+static json_t *last_word(const json_t *status)
+{
+	static const char *const members[] = {"role", "state", "reason"};
+	json_t *word = json_object();
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(members); i++)
+		if (json_object_get(status, members[i]))
+			json_object_set(word, members[i], json_object_get(status, members[i]));
+	return word;
+}
+
 void record_write(const struct options *options, const struct session *s)
 {
 	char path[PATH_MAX + 32], fresh[PATH_MAX + 40], hex[2 * REMUS_SESSION_SIZE + 1];
 
 	key_hex(&s->key, hex);
 	json_t *record =
-		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O}", "role",
+		json_pack("{s:i, s:s, s:s, s:s, s:i, s:I, s:s, s:I, s:b, s:b, s:b, s:i, s:I, s:O, s:o, s:O*}", "role",
 			  (int)s->role, "name", s->name, "locator", s->locator, "dir", s->dir, "pid",
 			  (int)s->pid, "started", (json_int_t)start_time(s->pid), "session",
 			  s->keyed ? hex : "", "generation", (json_int_t)s->key.generation, "armed", s->armed,
 			  "active", s->active, "outcome", s->outcome, "guest_pid", (int)s->guest_pid,
-			  "guest_started", (json_int_t)start_time(s->guest_pid), "request", s->request);
+			  "guest_started", (json_int_t)start_time(s->guest_pid), "request", s->request,
+			  "status", last_word(s->status), "sockets", s->sockets);
 	REMUS_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
 	json_decref(record);
 	record_path(options, s->id, path);
@@ -89,19 +105,51 @@ void remove_tree(const char *path)
 	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+void remove_sockets(const json_t *paths)
+{
+	const json_t *path;
+	size_t i;
+
+	json_array_foreach(paths, i, path)
+	{
+		struct sockaddr_un address = {.sun_family = AF_UNIX};
+		const char *text = json_string_value(path);
+		struct stat st;
+		if (!text || strlen(text) >= sizeof address.sun_path || lstat(text, &st) || !S_ISSOCK(st.st_mode))
+			continue;
+		strcpy(address.sun_path, text);
+		REMUS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) < 0 &&
+		    errno == ECONNREFUSED)
+			unlink(text);
+	}
+}
+
+bool record_dir_in_use(const char *dir, const char *locator)
+{
+	const char *colon = strchr(locator, ':');
+	size_t n = strlen(dir);
+
+	return colon && !strncmp(colon + 1, dir, n) && colon[1 + n] == '/';
+}
+
 static bool alive(pid_t pid, unsigned long long started)
 {
 	return pid > 0 && started && start_time(pid) == started;
 }
 
+/* Ended means that its last thread has: /proc calls a process a zombie as soon as its first one is gone, while the
+ * others still hold the sockets. */
 static bool end_process(pid_t pid, unsigned long long started, int signal, int wait_ms)
 {
-	if (!alive(pid, started))
+	REMUS_AUTO_CLOSE int fd = pid > 0 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd end = {.fd = fd, .events = POLLIN};
+	unsigned long long now = start_time(pid);
+
+	if (fd < 0 || (now && now != started))
 		return true;
-	kill(pid, signal);
-	for (int waited = 0; waited < wait_ms && alive(pid, started); waited += 10)
-		poll(NULL, 0, 10);
-	return !alive(pid, started);
+	syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0);
+	return poll(&end, 1, wait_ms) == 1;
 }
 
 static void settle(struct daemon *d, const json_t *record)
@@ -121,8 +169,8 @@ static void settle(struct daemon *d, const json_t *record)
 
 	if (!name || !locator || !dir)
 		return;
-	remus_warn("%s: left by a daemon that was killed (%s%s)", name, role_name(role),
-		   armed ? ", armed" : "");
+	remus_warn("%s: taking up what the daemon before left (%s%s)", name, role_name(role),
+		   armed ? ", killed while protecting it" : "");
 	if (!end_process(pid, started, SIGTERM, 8000))
 		end_process(pid, started, SIGKILL, 1000);
 	if (role == ROLE_RECEIVER && !active) {
@@ -136,16 +184,18 @@ static void settle(struct daemon *d, const json_t *record)
 		return;
 	json_decref(s->request);
 	s->request = json_deep_copy(json_object_get(record, "request"));
+	json_object_update(s->status, json_object_get(record, "status"));
+	s->sockets = json_incref(json_object_get(record, "sockets"));
 	s->armed = armed;
 	s->active = active;
 	s->guest_pid = guest;
-	if (active)
-		snprintf(s->dir, sizeof s->dir, "%s", dir); /* the guest's sockets are there */
+	if (record_dir_in_use(dir, locator))
+		snprintf(s->dir, sizeof s->dir, "%s", dir);
 	else
 		remove_tree(dir);
-	s->keyed = armed; /* only a claim needs the key */
 	const char *hex = json_string_value(json_object_get(record, "session"));
-	for (int i = 0; s->keyed && hex && i < REMUS_SESSION_SIZE; i++) {
+	s->keyed = hex && strlen(hex) == 2 * REMUS_SESSION_SIZE;
+	for (int i = 0; s->keyed && i < REMUS_SESSION_SIZE; i++) {
 		unsigned byte = 0;
 		sscanf(hex + 2 * i, "%2x", &byte);
 		s->key.session[i] = (uint8_t)byte;

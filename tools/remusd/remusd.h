@@ -7,6 +7,7 @@
  *
  *   main.c       options, signals, the poll loop
  *   control.c    clients of the control socket: requests in, answers out
+ *   request.c    what a request may hold
  *   verbs.c      what they can ask for
  *   sessions.c   the table of domains, and what happens when a child says something or dies
  *   spawn.c      making children
@@ -54,6 +55,7 @@ struct session {
 	uint64_t since_us;	/* the child's start */
 	unsigned restarts;	/* of a relay or recovery in a row */
 	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
 	json_t *status;		/* the last one, docs/control.md */
 	char since[TIME_STAMP]; /* when the status's state was entered */
 	struct remus_key key;
@@ -61,6 +63,7 @@ struct session {
 	bool admitted;	 /* receiver: the hello was accepted */
 	bool armed;	 /* engine: going on alone needs a claim */
 	bool active;	 /* receiver: the guest runs here */
+	bool detached;	 /* the operator wants nothing more of us for it */
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
@@ -71,6 +74,7 @@ struct daemon {
 	struct session *sessions;
 	unsigned next_id;
 	int control_fd, listen_fd, signal_fd;
+	bool control_made; /* the control socket is there and ours */
 	bool stopping;
 	struct client *clients;
 };
@@ -88,6 +92,7 @@ void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
 /* sessions.c */
 struct session *session_find(struct daemon *d, const char *domain);
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
+void session_name(struct session *s, const char *name); /* made fit for a file's */
 void session_drop(struct daemon *d, struct session *s);
 json_t *session_json(const struct session *s); /* new */
 /* A message from a session's child is waiting, or its end of the pair is closed. */
@@ -97,6 +102,8 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status);
 /* The child closed its end and is about to exit: wait for it (bounded), leaving the session without one. */
 bool session_wait(struct session *s);
 void session_command(struct session *s, const char *command);
+/* Of a receiver that waits for its arbiter: the operator knows that the guest runs elsewhere. */
+void session_drop_standby(struct session *s);
 /* End every session in order (@deadline_ms), then kill what is left. */
 void sessions_stop(struct daemon *d, int deadline_ms);
 const char *role_name(enum role role);
@@ -116,10 +123,15 @@ struct child {
 	struct session *session; /* the child's copy */
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
+struct remus_nic;
+void child_sockets(struct child *child, const struct remus_nic *nic, int nics);
 void child_failed(struct child *child, const struct remus_error *err);
 void child_outcome(struct child *child, const struct remus_outcome *out);
 int message_send(int fd, json_t *message);   /* takes the reference; 0 or -errno */
 json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, or another */
+
+/* Exit status of a child that was told to go while its guest runs on, on this host. */
+#define EXIT_GUEST_STAYS 3
 
 /* engine.c, receiver.c: main functions of children; return the exit status */
 int engine_main(struct child *child, bool recover);
@@ -135,6 +147,8 @@ int control_poll_fill(const struct daemon *d, struct pollfd *fds);
 void control_poll_done(struct daemon *d, const struct pollfd *fds, int count);
 /* Something a waiting client may wait for has happened to @s: its status changed, it failed, it ended. */
 void control_session_changed(struct daemon *d, struct session *s, const json_t *failure);
+/* @s has no child any more: whoever still waits gets an answer. */
+void control_session_over(struct daemon *d, struct session *s);
 void control_tell_events(struct daemon *d); /* to the clients that follow them */
 void control_close(struct daemon *d);
 
@@ -143,6 +157,10 @@ void record_write(const struct options *options, const struct session *s);
 void record_remove(const struct options *options, const struct session *s);
 /* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
 void records_adopt(struct daemon *d);
+/* Does the guest at @locator have its own sockets in @dir? (An activated one does.) */
+bool record_dir_in_use(const char *dir, const char *locator);
 void remove_tree(const char *path);
+/* Remove those of @paths that are sockets of dead processes. */
+void remove_sockets(const json_t *paths);
 
 #endif

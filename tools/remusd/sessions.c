@@ -66,6 +66,16 @@ static void bury_oldest(struct daemon *d)
 		session_drop(d, oldest);
 }
 
+void session_name(struct session *s, const char *name)
+{
+	snprintf(s->name, sizeof s->name, "%s", name);
+	for (char *c = s->name; *c; c++)
+		if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
+			*c = '_';
+	if (s->name[0] == '.')
+		s->name[0] = '_';
+}
+
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator)
 {
 	struct session *s = calloc(1, sizeof *s);
@@ -75,12 +85,7 @@ struct session *session_new(struct daemon *d, enum role role, const char *name, 
 	s->id = ++d->next_id;
 	s->role = role;
 	s->fd = -1;
-	snprintf(s->name, sizeof s->name, "%s", name);
-	for (char *c = s->name; *c; c++)
-		if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
-			*c = '_'; /* it becomes a file name */
-	if (s->name[0] == '.')
-		s->name[0] = '_';
+	session_name(s, name);
 	snprintf(s->locator, sizeof s->locator, "%s", locator);
 	snprintf(s->dir, sizeof s->dir, "%s/%s-%u", d->options.run_dir, role_name(role), s->id);
 	s->request = json_object();
@@ -102,6 +107,7 @@ void session_drop(struct daemon *d, struct session *s)
 		close(s->fd);
 	json_decref(s->request);
 	json_decref(s->status);
+	json_decref(s->sockets);
 	free(s);
 }
 
@@ -143,6 +149,12 @@ void session_command(struct session *s, const char *command)
 		message_send(s->fd, json_pack("{s:s}", "cmd", command));
 }
 
+void session_drop_standby(struct session *s)
+{
+	s->detached = true;
+	kill(s->pid, SIGKILL); /* what follows is what follows when it dies: the standby goes, nothing runs */
+}
+
 /* ---- what children say ---- */
 
 /* Keep when a state was entered. @state is borrowed. */
@@ -153,7 +165,7 @@ static void note_state(struct session *s, const json_t *state)
 	time_stamp(s->since);
 }
 
-static void on_status(struct session *s, json_t *status)
+static void on_status(struct daemon *d, struct session *s, json_t *status)
 {
 	const char *locator;
 
@@ -162,11 +174,17 @@ static void on_status(struct session *s, json_t *status)
 	locator = json_string_value(json_object_get(status, "domain"));
 	if (locator && !s->locator[0])
 		snprintf(s->locator, sizeof s->locator, "%s", locator);
-	if (json_object_get(status, "guest_pid"))
-		s->guest_pid = (pid_t)json_integer_value(json_object_get(status, "guest_pid"));
+	pid_t guest = (pid_t)json_integer_value(json_object_get(status, "guest_pid"));
+	bool fresh = guest > 0 && guest != s->guest_pid;
+	if (fresh)
+		s->guest_pid = guest;
 	const char *state = json_string_value(json_object_get(status, "state"));
-	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active"))
+	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active")) {
+		fresh |= !s->active;
 		s->active = true;
+	}
+	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run */
+		record_write(&d->options, s);
 }
 
 static int parse_key(const json_t *message, struct remus_key *key)
@@ -195,6 +213,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 		if (s == mine)
 			continue;
 		bool same = s->keyed && !memcmp(s->key.session, key->session, sizeof key->session);
+		if (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation)
+			return "the guest runs on this same host: its backup must be another one";
 		if (same && s->key.generation >= key->generation) {
 			snprintf(
 				why, sizeof why,
@@ -213,6 +233,20 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 	return NULL;
 }
 
+/* What the primary asked for, as far as this host needs it should it protect the guest in its turn. */
+static void take_request(struct session *s, const json_t *message)
+{
+	const char *uri[REMUS_NICS_MAX], *list = json_string_value(json_object_get(message, "egress"));
+	REMUS_AUTO_FREE char *copy = list ? strdup(list) : NULL;
+	json_t *egress = json_array();
+
+	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
+	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	for (int i = 0, n = copy ? remus_egress_split(copy, uri, REMUS_NICS_MAX) : 0; i < n; i++)
+		json_array_append_new(egress, json_string(uri[i]));
+	json_object_set_new(s->request, "egress", egress);
+}
+
 static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
@@ -222,10 +256,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	if (!name || parse_key(message, &key) < 0) {
 		why = "unusable hello";
 	} else {
-		snprintf(s->name, sizeof s->name, "%s", name);
-		for (char *c = s->name; *c; c++)
-			if (!isalnum((unsigned char)*c) && !strchr("._-+@", *c))
-				*c = '_';
+		session_name(s, name);
 		why = refuse_hello(d, s, &key, s->name);
 	}
 	if (why) {
@@ -236,8 +267,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->key = key;
 	s->keyed = true;
 	s->admitted = true;
-	json_object_set(s->request, "arbiter", json_object_get(message, "arbiter"));
-	json_object_set(s->request, "interval_ms", json_object_get(message, "interval_ms"));
+	take_request(s, message);
 	record_write(&d->options, s);
 	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 }
@@ -266,12 +296,19 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 	if (!type)
 		return;
 	if (!strcmp(type, "status")) {
-		on_status(s, json_object_get(message, "status"));
+		on_status(d, s, json_object_get(message, "status"));
 		control_session_changed(d, s, NULL);
+	} else if (!strcmp(type, "event") && s->role == ROLE_RECEIVER && !s->admitted) {
+		/* A stranger's: for the log. A port scan must not push out the events that count. */
+		remus_warn("replication port: %s", json_string_value(json_object_get(message, "text")));
 	} else if (!strcmp(type, "event")) {
 		event(s, json_string_value(json_object_get(message, "level")),
 		      json_string_value(json_object_get(message, "kind")),
 		      json_string_value(json_object_get(message, "text")));
+	} else if (!strcmp(type, "sockets")) {
+		json_decref(s->sockets);
+		s->sockets = json_incref(json_object_get(message, "paths"));
+		record_write(&d->options, s);
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
 		record_write(&d->options, s);
@@ -326,10 +363,27 @@ static void over(struct daemon *d, struct session *s)
 	s->pid = 0;
 	s->armed = false;
 	record_remove(&d->options, s);
-	remove_tree(s->dir);
+	bool lives_there = s->detached && (s->role != ROLE_RECEIVER || s->active);
+	if (!lives_there || !record_dir_in_use(s->dir, s->locator))
+		remove_tree(s->dir);
+	remove_sockets(s->sockets);
 	json_object_set_new(s->status, "protected", json_false());
+	control_session_over(d, s);
+	if (s->role == ROLE_RELAY)
+		json_object_set_new(s->status, "state", json_string("ended"));
 	if (s->role == ROLE_RECEIVER && !s->keyed)
 		session_drop(d, s); /* a stranger on the port: nothing to show */
+}
+
+/* The daemon stops, the guest doesn't: what the next daemon needs to forward its network again stays. */
+static void leave_behind(struct daemon *d, struct session *s)
+{
+	s->pid = 0;
+	if (!s->active && !s->armed) /* armed: the claim is still to be made (I6) */
+		s->role = ROLE_RELAY;
+	if (!record_dir_in_use(s->dir, s->locator))
+		remove_tree(s->dir);
+	record_write(&d->options, s);
 }
 
 static void restart(struct daemon *d, struct session *s, bool recover)
@@ -370,11 +424,24 @@ static void receiver_died(struct daemon *d, struct session *s)
 		restart(d, s, false);
 		return;
 	}
-	event(s, "error", "standby-dropped", "the receiver died: its standby is killed and never runs");
+	event(s, s->detached ? "warning" : "error", "standby-dropped",
+	      s->detached ? "the operator dropped the standby that waited for its arbiter"
+			  : "the receiver died: its standby is killed and never runs");
+	json_object_set_new(s->status, "state", json_string("dropped"));
 	if (s->guest_pid > 0)
 		kill(s->guest_pid,
 		     SIGKILL); /* our own grandchild, reaped by us alone: the pid can't be another's */
 	over(d, s);
+}
+
+/* What an operator asked for came to nothing before it began. Of a guest seen for the first time nothing is kept:
+ * a mistyped socket would be an unprotected domain for ever. */
+static void never_began(struct daemon *d, struct session *s)
+{
+	json_object_set_new(s->status, "state", json_string("failed"));
+	over(d, s);
+	if (s->key.generation <= 1)
+		session_drop(d, s);
 }
 
 void session_reap(struct daemon *d, pid_t pid, int wait_status)
@@ -392,7 +459,10 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	if (WIFSIGNALED(wait_status))
 		remus_warn("%s child of %s (pid %d) was killed by signal %d", role_name(s->role), s->name,
 			   (int)pid, WTERMSIG(wait_status));
-	if (clean || d->stopping) {
+	bool stays = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_GUEST_STAYS;
+	if (stays && d->stopping && !s->detached) {
+		leave_behind(d, s);
+	} else if (clean || stays || d->stopping) {
 		over(d, s);
 	} else if (s->role == ROLE_RECEIVER) {
 		if (s->admitted)
@@ -403,10 +473,12 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 		restart(d, s, false);
 	} else if (WIFSIGNALED(wait_status)) {
 		engine_died(d, s);
+	} else if (s->armed) {
+		restart(d, s, true);
 	} else if (s->was_relay) {
 		restart(d, s, false);
 	} else {
-		over(d, s);
+		never_began(d, s);
 	}
 }
 
@@ -442,6 +514,9 @@ void sessions_stop(struct daemon *d, int deadline_ms)
 				(int)s->pid);
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
-		over(d, s);
+		if (s->armed)
+			leave_behind(d, s);
+		else
+			over(d, s);
 	}
 }

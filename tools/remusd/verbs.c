@@ -88,12 +88,6 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 		client_error(c, -ENOMEM, "no memory");
 		return false;
 	}
-	if (getrandom(s->key.session, sizeof s->key.session, 0) != sizeof s->key.session) {
-		client_error(c, -EIO, "no randomness for a session id");
-		session_drop(d, s);
-		return false;
-	}
-	s->key.generation = 0;
 	*out = s;
 	return true;
 }
@@ -103,6 +97,27 @@ static bool on_xen(void)
 {
 	return remus_domain_backend("xen") &&
 	       (!access("/dev/xen/privcmd", F_OK) || !access("/proc/xen/privcmd", F_OK));
+}
+
+/* What isn't said is taken from an earlier session of the domain on this host, else from the defaults, so that
+ * status shows what is in force. */
+static void set_request(struct daemon *d, struct session *s, const json_t *request)
+{
+	static const char *const inherited[] = {"egress", "arbiter"};
+	char uri[PATH_MAX + 32];
+	json_t *whole = json_deep_copy(request);
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(inherited); i++)
+		if (!json_object_get(whole, inherited[i]) && json_object_get(s->request, inherited[i]))
+			json_object_set(whole, inherited[i], json_object_get(s->request, inherited[i]));
+	snprintf(uri, sizeof uri, "file:%s/arbiter", d->options.run_dir);
+	json_t *defaults =
+		json_pack("{s:s, s:i, s:s}", "arbiter", d->options.arbiter ? d->options.arbiter : uri,
+			  "interval_ms", 25, "on_backup_loss", "solo");
+	json_object_update_missing(whole, defaults);
+	json_decref(defaults);
+	json_decref(s->request);
+	s->request = whole;
 }
 
 static void verb_protect(struct daemon *d, struct client *c, json_t *request)
@@ -116,10 +131,10 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	struct session *s = session_find(d, domain);
-	if (!s && !strchr(domain, ':') && on_xen()) {
+	bool known = s && (s->pid || (s->locator[0] && s->role == ROLE_RELAY));
+	if (!known && !strchr(domain, ':') && on_xen()) {
 		snprintf(locator, sizeof locator, "xen:%s", domain);
 		domain = locator;
-		s = session_find(d, domain);
 	}
 	if (s && s->pid && s->role != ROLE_RELAY && !s->active) {
 		snprintf(why, sizeof why, "%s is in a session already (%s, state %s)", s->name,
@@ -127,6 +142,8 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, why);
 		return;
 	}
+	if (s && name)
+		session_name(s, name);
 	if (s && s->pid) {
 		if (!stop_relay(d, s)) {
 			snprintf(why, sizeof why,
@@ -150,15 +167,16 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 			return;
 	}
 	/* An heir of an earlier session keeps its id: a stale primary of it is then turned away (I4). */
+	if (!s->keyed && getrandom(s->key.session, sizeof s->key.session, 0) != sizeof s->key.session) {
+		client_error(c, -EIO, "no randomness for a session id");
+		return;
+	}
 	s->key.generation++;
 	s->keyed = true;
-	json_t *egress = json_incref(json_object_get(s->request, "egress"));
-	json_decref(s->request);
-	s->request = json_deep_copy(request);
-	if (egress && !json_object_get(s->request, "egress"))
-		json_object_set(s->request, "egress", egress);
-	json_decref(egress);
+	set_request(d, s, request);
 	json_object_clear(s->status);
+	json_object_set_new(s->status, "role", json_string(role_name(ROLE_ENGINE)));
+	s->active = false;
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
 		client_error(c, rc, err.message);
@@ -185,14 +203,21 @@ static void verb_unprotect(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	bool force = json_is_true(json_object_get(request, "force"));
-	if (!force && state && !strcmp(state, "claiming")) {
-		client_error(c, -EBUSY,
-			     "the arbiter has not said yet who runs the guest; only if the other host is "
-			     "known not to "
-			     "run it: --force");
+	bool claiming = state && !strcmp(state, "claiming"), standby = s->role == ROLE_RECEIVER;
+	if (!force && claiming) {
+		client_error(
+			c, -EBUSY,
+			standby ? "the arbiter has not said yet who runs the guest, and this host's "
+				  "standby may be all that is left of it; only if the other host runs it: "
+				  "--force drops the standby"
+				: "the arbiter has not said yet who runs the guest; only if the other "
+				  "host is known not to run it: --force");
 		return;
 	}
-	session_command(s, force ? "force" : "unprotect");
+	if (claiming && standby)
+		session_drop_standby(s); /* its own "force" means to activate */
+	else
+		session_command(s, force && !standby ? "force" : "unprotect");
 	c->wait = WAIT_UNPROTECT;
 	c->session_id = s->id;
 }
@@ -267,6 +292,7 @@ static void verb_detach(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, "only a relayed domain can be detached; `unprotect` it first");
 		return;
 	}
+	s->detached = true;
 	session_command(s, "quit");
 	client_ok(c, session_json(s));
 }

@@ -184,6 +184,11 @@ static void fake_close(struct remus_domain *domain)
 	free(of(domain));
 }
 
+static pid_t fake_pid(struct remus_domain *domain)
+{
+	return of(domain)->guest.pid;
+}
+
 const struct remus_domain_ops remus_fake_domain_ops = {
 	.backend = "fake",
 	.open = fake_open,
@@ -200,6 +205,7 @@ const struct remus_domain_ops remus_fake_domain_ops = {
 	.resume = fake_resume,
 	.save_state = fake_save_state,
 	.copy = fake_copy,
+	.pid = fake_pid,
 	.event_fd = fake_event_fd,
 	.next_event = fake_next_event,
 	.destroy = fake_destroy,

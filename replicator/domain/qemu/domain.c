@@ -114,6 +114,16 @@ static int check_process(struct domain *d, const char *socket, struct remus_erro
 	return check_status(d, err);
 }
 
+/* A guest that can't be protected as it is, for whatever reason, is refused: one code for all of them. */
+static int refuse(int rc, struct remus_error *err)
+{
+	if (rc == -EINVAL || rc == -E2BIG || rc == -EFBIG || rc == -ENAMETOOLONG || rc == -ENOENT)
+		rc = -ENOTSUP;
+	if (err && rc)
+		err->code = rc;
+	return rc;
+}
+
 static int check_guest(struct domain *d, struct remus_error *err)
 {
 	struct remus_qemu_how how = {.cwd = d->process.cwd};
@@ -128,7 +138,10 @@ static int check_guest(struct domain *d, struct remus_error *err)
 		return rc;
 	struct remus_qemu_facts facts = {
 		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
-	rc = remus_qemu_firmware_measure(d->qmp, &facts.firmware_size, &facts.firmware_hash, err);
+	REMUS_AUTO_FREE char *patch = NULL;
+	rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
+					 &patch, err);
+	facts.firmware_patch = patch;
 	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
 }
 
@@ -205,10 +218,12 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
 	if (rc == 0)
 		rc = check_process(d, locator, err);
+	if (rc == -EINVAL)
+		rc = refuse(rc, err);
 	if (rc == 0)
 		rc = check_commands(d, err);
 	if (rc == 0)
-		rc = check_guest(d, err);
+		rc = refuse(check_guest(d, err), err);
 	if (rc == 0)
 		rc = remus_qemu_watch_open(&d->watch, d->qmp, d->process.pidfd, err);
 	if (rc == 0)
@@ -384,6 +399,11 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 	return rc;
 }
 
+static pid_t domain_pid(struct remus_domain *base)
+{
+	return of(base)->process.pid;
+}
+
 const struct remus_domain_ops remus_qemu_domain_ops = {
 	.backend = "qemu",
 	.open = domain_open,
@@ -400,6 +420,7 @@ const struct remus_domain_ops remus_qemu_domain_ops = {
 	.resume = domain_resume,
 	.save_state = domain_save_state,
 	.copy = domain_copy,
+	.pid = domain_pid,
 	.event_fd = domain_event_fd,
 	.next_event = domain_next_event,
 	.destroy = domain_destroy,

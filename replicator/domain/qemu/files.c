@@ -102,14 +102,25 @@ int remus_qemu_describe(const struct remus_qemu_guest *guest, const struct remus
 					  guest->args.v[i]);
 		}
 	snprintf(hex, sizeof hex, "%016" PRIx64, facts->firmware_hash);
-	json_t *whole = json_pack("{s:i, s:s, s:s, s:s, s:I, s:{s:I, s:s}, s:s, s:o, s:o}", "format", 1,
+	json_t *whole = json_pack("{s:i, s:s, s:s, s:s, s:I, s:{s:I, s:s, s:s}, s:s, s:o, s:o}", "format", 1,
 				  "hypervisor", "qemu", "version", facts->version, "binary",
 				  slash ? slash + 1 : facts->exe, "memory", (json_int_t)facts->memory,
-				  "firmware", "size", (json_int_t)facts->firmware_size, "xxh3", hex, "cpu",
-				  cpu, "argv", argv, "files", files);
+				  "firmware", "size", (json_int_t)facts->firmware_size, "xxh3", hex, "patch",
+				  facts->firmware_patch, "cpu", cpu, "argv", argv, "files", files);
 	*json = whole ? json_dumps(whole, JSON_COMPACT) : NULL;
 	json_decref(whole);
-	return *json ? 0 : remus_fail(err, -ENOMEM, "describing the guest: out of memory");
+	if (!*json)
+		return remus_fail(err, -ENOMEM, "describing the guest: out of memory");
+	size_t length = strlen(*json);
+	if (length > REMUS_QEMU_DESCRIPTION_MAX) {
+		free(*json);
+		*json = NULL;
+		return remus_fail(err, -E2BIG,
+				  "the guest's QEMU has a command line that makes a description of %zu "
+				  "bytes, more than %u: shorten it (-append?)",
+				  length, REMUS_QEMU_DESCRIPTION_MAX);
+	}
+	return 0;
 }
 
 static int take_argv(struct remus_qemu_description *d, json_t *argv, struct remus_error *err)
@@ -141,10 +152,11 @@ int remus_qemu_description_parse(const char *text, struct remus_qemu_description
 	memset(out, 0, sizeof *out);
 	json_t *json = strlen(text) <= REMUS_QEMU_DESCRIPTION_MAX ? json_loads(text, 0, NULL) : NULL;
 	int rc = 0;
-	if (!json || json_unpack(json, "{s:I, s:s, s:s, s:s, s:I, s:{s:I, s:s}, s:s, s:o, s:o}", "format",
-				 &format, "hypervisor", &hypervisor, "version", &out->version, "binary",
-				 &out->binary, "memory", &memory, "firmware", "size", &firmware, "xxh3", &hex,
-				 "cpu", &out->cpu, "argv", &argv, "files", &files))
+	if (!json ||
+	    json_unpack(json, "{s:I, s:s, s:s, s:s, s:I, s:{s:I, s:s, s:s}, s:s, s:o, s:o}", "format",
+			&format, "hypervisor", &hypervisor, "version", &out->version, "binary", &out->binary,
+			"memory", &memory, "firmware", "size", &firmware, "xxh3", &hex, "patch",
+			&out->firmware_patch, "cpu", &out->cpu, "argv", &argv, "files", &files))
 		rc = remus_fail(err, -EINVAL, "not a description of a QEMU guest, or longer than %u bytes",
 				REMUS_QEMU_DESCRIPTION_MAX);
 	else if (firmware <= 0 || sscanf(hex, "%16" SCNx64, &out->firmware_hash) != 1)

@@ -4,7 +4,8 @@
  * backup. JSON:
  *
  *   {"format": 1, "hypervisor": "qemu", "version": "7.2.22 (Debian ...)", "binary": "qemu-system-x86_64",
- *    "memory": 268435456, "firmware": {"size": 131072, "xxh3": "0123456789abcdef"}, "cpu": "host CPU's name, where the guest sees it, or ''",
+ *    "memory": 268435456, "firmware": {"size": 131072, "xxh3": "0123456789abcdef", "patch": ""},
+ *    "cpu": "host CPU's name, where the guest sees it, or ''",
  *    "argv": ["-machine", "microvm,...", ...],              the canonical list of options.h
  *    "files": [{"path": "/boot/vmlinuz", "size": 123, "xxh3": "0123456789abcdef"}, ...]}
  */
@@ -15,7 +16,7 @@
 #include "options.h"
 
 #define REMUS_QEMU_FILE_MAX	   (UINT64_C(256) << 20) /* bytes hashed at most; a tenth of a second */
-#define REMUS_QEMU_DESCRIPTION_MAX (256u * 1024u)
+#define REMUS_QEMU_DESCRIPTION_MAX (60u * 1024u)	 /* it must fit a HELLO frame */
 
 /* Size and XXH3 of the regular file @path. -EFBIG above REMUS_QEMU_FILE_MAX. */
 int remus_qemu_hash_file(const char *path, uint64_t *size, uint64_t *hash, struct remus_error *err);
@@ -26,13 +27,14 @@ void remus_qemu_host_cpu(char out[128]);
 struct remus_qemu_facts {
 	const char *version, *exe;
 	uint64_t memory, firmware_size, firmware_hash;
+	const char *firmware_patch; /* see firmware.h */
 };
 int remus_qemu_describe(const struct remus_qemu_guest *guest, const struct remus_qemu_facts *facts,
 			char **json, struct remus_error *err);
 
 struct remus_qemu_description {
 	void *json; /* what the strings point into */
-	const char *version, *binary, *cpu;
+	const char *version, *binary, *cpu, *firmware_patch;
 	uint64_t memory, firmware_size, firmware_hash;
 	int argc;
 	char **argv; /* argc words; both arrays and strings are owned here */

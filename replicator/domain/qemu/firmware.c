@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Reading and filling firmware ROMs. The ROM ends at 4 GiB; QEMU's monitor tells its size (info ramblock) and
- * where in the process it is (gpa2hva). Reading is done by QEMU itself (pmemsave into a memfd), writing through
- * /proc/PID/mem, which a parent may always do.
+ * Reading and filling firmware. It ends at 4 GiB; QEMU's monitor tells its size (info ramblock) and where in the
+ * process it is (gpa2hva). Reading is done by QEMU itself (pmemsave into a memfd), writing through /proc/PID/mem,
+ * which a parent may always do.
  */
 #include "config.h"
 
 #include "firmware.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -68,11 +69,87 @@ static int save_rom(struct remus_qmp *qmp, int memfd, uint64_t size, struct remu
 	return rc;
 }
 
-int remus_qemu_firmware_measure(struct remus_qmp *qmp, uint64_t *size, uint64_t *hash,
-				struct remus_error *err)
+/* Call @see for each regular file of @size bytes that firmware may come from, until it returns true. */
+static bool each_candidate(const struct remus_qemu_guest *guest, uint64_t size,
+			   bool (*see)(const char *path, void *arg), void *arg)
+{
+	static const char *const folders[] = {"/usr/share/seabios", "/usr/share/qemu", "/usr/share/qemu-kvm",
+					      "/usr/local/share/qemu", "/usr/share/ovmf"};
+	char path[PATH_MAX];
+	struct stat st;
+	bool found = false;
+
+	for (int i = 0; i < guest->files && !found; i++)
+		if (!stat(guest->file[i], &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size)
+			found = see(guest->file[i], arg);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(folders) && !found; i++) {
+		DIR *dir = opendir(folders[i]);
+		struct dirent *entry;
+		while (dir && !found && (entry = readdir(dir))) {
+			snprintf(path, sizeof path, "%s/%s", folders[i], entry->d_name);
+			if (!stat(path, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size)
+				found = see(path, arg);
+		}
+		if (dir)
+			closedir(dir);
+	}
+	return found;
+}
+
+/* Read the first @size bytes of @path into new memory; NULL if there aren't so many. */
+static uint8_t *read_whole(const char *path, size_t size)
+{
+	REMUS_AUTO_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t *bytes = fd < 0 ? NULL : malloc(size);
+	if (bytes && pread(fd, bytes, size, 0) == (ssize_t)size)
+		return bytes;
+	free(bytes);
+	return NULL;
+}
+
+struct nearest {
+	const uint8_t *rom;
+	size_t size, differ; /* bytes in which the best so far differs */
+	char path[PATH_MAX];
+};
+
+static bool see_nearer(const char *path, void *arg)
+{
+	struct nearest *n = arg;
+	REMUS_AUTO_FREE uint8_t *file = read_whole(path, n->size);
+	size_t differ = 0;
+	for (size_t i = 0; file && i < n->size; i++)
+		differ += file[i] != n->rom[i];
+	if (file && differ < n->differ) {
+		n->differ = differ;
+		snprintf(n->path, sizeof n->path, "%s", path);
+	}
+	return n->differ == 0;
+}
+
+static int describe_rom(const struct remus_qemu_guest *guest, const uint8_t *rom, uint64_t size,
+			uint64_t *hash, char **patch, struct remus_error *err)
+{
+	struct nearest n = {.rom = rom, .size = size, .differ = size};
+	uint64_t file_size;
+
+	each_candidate(guest, size, see_nearer, &n);
+	REMUS_AUTO_FREE uint8_t *file = *n.path ? read_whole(n.path, size) : NULL;
+	*patch = file ? remus_qemu_patch_make(file, rom, size) : NULL;
+	if (!*patch)
+		return remus_fail(err, -ENOENT,
+				  "it is like no file that this host has: give QEMU -bios with a file that "
+				  "both hosts have");
+	int rc = remus_qemu_hash_file(n.path, &file_size, hash, err);
+	if (rc)
+		free(*patch);
+	return rc;
+}
+
+int remus_qemu_firmware_measure(struct remus_qmp *qmp, const struct remus_qemu_guest *guest, uint64_t *size,
+				uint64_t *hash, char **patch, struct remus_error *err)
 {
 	char path[64];
-	uint64_t saved = 0;
 
 	int rc = rom_size(qmp, size, err);
 	if (rc)
@@ -82,52 +159,39 @@ int remus_qemu_firmware_measure(struct remus_qmp *qmp, uint64_t *size, uint64_t 
 		return remus_fail_errno(err, "memfd for the guest's firmware");
 	rc = save_rom(qmp, memfd, *size, err);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", memfd);
+	REMUS_AUTO_FREE uint8_t *rom = rc ? NULL : read_whole(path, *size);
+	if (rc == 0 && !rom)
+		rc = remus_fail(err, -EIO, "QEMU saved less than %llu bytes", (unsigned long long)*size);
 	if (rc == 0)
-		rc = remus_qemu_hash_file(path, &saved, hash, err);
-	if (rc == 0 && saved != *size)
-		rc = remus_fail(err, -EIO, "QEMU saved %llu of %llu bytes", (unsigned long long)saved,
-				(unsigned long long)*size);
+		rc = describe_rom(guest, rom, *size, hash, patch, err);
 	if (rc)
-		remus_error_prefix(err, "reading the guest's firmware");
+		remus_error_prefix(err, "the guest's firmware (%llu bytes)", (unsigned long long)*size);
 	return rc;
 }
 
-static bool equal(const char *path, uint64_t size, uint64_t hash)
+struct wanted {
+	uint64_t size, hash;
+	char *out;
+};
+
+static bool see_equal(const char *path, void *arg)
 {
-	struct stat st;
-	uint64_t have_size, have_hash;
-	return !stat(path, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size == size &&
-	       !remus_qemu_hash_file(path, &have_size, &have_hash, NULL) && have_size == size &&
-	       have_hash == hash;
+	struct wanted *w = arg;
+	uint64_t size, hash;
+	snprintf(w->out, PATH_MAX, "%s", path);
+	return !remus_qemu_hash_file(path, &size, &hash, NULL) && size == w->size && hash == w->hash;
 }
 
 int remus_qemu_firmware_find(const struct remus_qemu_guest *guest, uint64_t size, uint64_t hash,
 			     char out[PATH_MAX], struct remus_error *err)
 {
-	static const char *const folders[] = {"/usr/share/seabios", "/usr/share/qemu", "/usr/share/qemu-kvm",
-					      "/usr/local/share/qemu", "/usr/share/ovmf"};
-	for (int i = 0; i < guest->files; i++)
-		if (equal(guest->file[i], size, hash)) {
-			snprintf(out, PATH_MAX, "%s", guest->file[i]);
-			return 0;
-		}
-	for (size_t i = 0; i < REMUS_ARRAY_SIZE(folders); i++) {
-		DIR *dir = opendir(folders[i]);
-		struct dirent *entry;
-		bool found = false;
-		while (dir && !found && (entry = readdir(dir))) {
-			snprintf(out, PATH_MAX, "%s/%s", folders[i], entry->d_name);
-			found = equal(out, size, hash);
-		}
-		if (dir)
-			closedir(dir);
-		if (found)
-			return 0;
-	}
+	struct wanted w = {size, hash, out};
+	if (each_candidate(guest, size, see_equal, &w))
+		return 0;
 	return remus_fail(err, -ENOENT,
 			  "no file of this host is equal to the guest's firmware (%llu bytes): install the "
-			  "same version of the firmware's package (Debian: seabios), or give the guest's "
-			  "QEMU -bios with a file that both hosts have",
+			  "same version of the firmware's package (Debian: seabios, qemu-system-data), or "
+			  "give the guest's QEMU -bios with a file that both hosts have",
 			  (unsigned long long)size);
 }
 
@@ -156,28 +220,76 @@ static int rom_address(struct remus_qmp *qmp, uint64_t size, uint64_t *address, 
 	return rc;
 }
 
-int remus_qemu_firmware_load(struct remus_qmp *qmp, pid_t pid, const char *path, struct remus_error *err)
+int remus_qemu_firmware_load(struct remus_qmp *qmp, pid_t pid, const char *path, const char *patch,
+			     struct remus_error *err)
 {
 	char mem[64];
 	uint64_t address = 0;
 	struct stat st;
 
-	REMUS_AUTO_CLOSE int file = open(path, O_RDONLY | O_CLOEXEC);
-	if (file < 0 || fstat(file, &st))
+	if (stat(path, &st))
 		return remus_fail_errno(err, "the guest's firmware, %s", path);
 	if (st.st_size <= 0 || (uint64_t)st.st_size > REMUS_QEMU_FIRMWARE_MAX)
 		return remus_fail(err, -EINVAL, "the guest's firmware, %s: %lld bytes", path,
 				  (long long)st.st_size);
 	size_t size = (size_t)st.st_size;
+	REMUS_AUTO_FREE uint8_t *bytes = read_whole(path, size);
+	if (!bytes)
+		return remus_fail(err, -EIO, "the guest's firmware, %s, can't be read", path);
+	if (remus_qemu_patch_apply(patch, bytes, size))
+		return remus_fail(err, -EINVAL,
+				  "the guest's firmware, %s: the description's patch is malformed", path);
 	int rc = rom_address(qmp, size, &address, err);
 	if (rc)
 		return remus_error_prefix(err, "the guest's firmware, %s", path), rc;
 
 	snprintf(mem, sizeof mem, "/proc/%d/mem", (int)pid);
 	REMUS_AUTO_CLOSE int to = open(mem, O_WRONLY | O_CLOEXEC);
-	REMUS_AUTO_FREE uint8_t *bytes = malloc(size);
-	if (to < 0 || !bytes || pread(file, bytes, size, 0) != (ssize_t)size ||
-	    pwrite(to, bytes, size, (off_t)address) != (ssize_t)size)
-		return remus_fail_errno(err, "writing the guest's firmware, %s, to its ROM (%s)", path, mem);
+	if (to < 0 || pwrite(to, bytes, size, (off_t)address) != (ssize_t)size)
+		return remus_fail_errno(err, "writing the guest's firmware, %s, to %s", path, mem);
+	return 0;
+}
+
+char *remus_qemu_patch_make(const uint8_t *from, const uint8_t *to, size_t size)
+{
+	char *patch = malloc(REMUS_QEMU_FIRMWARE_PATCH_MAX), *at = patch;
+
+	if (!patch)
+		return NULL;
+	*at = 0;
+	for (size_t i = 0; i < size; i++) {
+		if (from[i] == to[i])
+			continue;
+		bool begins = i == 0 || from[i - 1] == to[i - 1];
+		if (at - patch > (long)REMUS_QEMU_FIRMWARE_PATCH_MAX - 16) { /* the longest piece has 14 */
+			free(patch);
+			return NULL;
+		}
+		if (begins)
+			at += sprintf(at, "%s%zx:", at == patch ? "" : ",", i);
+		at += sprintf(at, "%02x", to[i]);
+	}
+	return patch;
+}
+
+int remus_qemu_patch_apply(const char *patch, uint8_t *bytes, size_t size)
+{
+	while (*patch) {
+		char *at;
+		unsigned byte;
+		unsigned long long offset = strtoull(patch, &at, 16);
+		if (at == patch || *at != ':' || offset >= size)
+			return -EINVAL;
+		int used = 0;
+		for (at++; isxdigit((unsigned char)*at); at += used) {
+			used = 0;
+			if (sscanf(at, "%2x%n", &byte, &used) != 1 || used != 2 || offset >= size)
+				return -EINVAL;
+			bytes[offset++] = (uint8_t)byte;
+		}
+		if (!used || (*at && (*at != ',' || !at[1])))
+			return -EINVAL;
+		patch = at + (*at == ',');
+	}
 	return 0;
 }

@@ -165,7 +165,7 @@ static int start(struct remus_qemu_standby *s, struct remus_qemu_ram *ram, struc
 	if (rc == 0)
 		rc = map_memory(s, ram, &why);
 	if (rc == 0)
-		rc = remus_qemu_firmware_load(s->qmp, s->child.pid, s->firmware, &why);
+		rc = remus_qemu_firmware_load(s->qmp, s->child.pid, s->firmware, s->firmware_patch, &why);
 	if (rc == 0)
 		rc = remus_qemu_watch_open(&s->watch, s->qmp, s->child.pidfd, &why);
 	if (rc == 0)

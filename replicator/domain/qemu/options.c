@@ -84,8 +84,6 @@ const char *remus_qemu_input(struct remus_qemu_walk *w, const char *path, struct
 static int take_drop(struct remus_qemu_walk *w, const char *name, const char *value, const char *text,
 		     struct remus_error *err)
 {
-	if (!strcmp(name, "daemonize"))
-		w->daemonized = true;
 	return 0;
 }
 
@@ -389,6 +387,8 @@ int remus_qemu_options(char *const *argv, int argc, const struct remus_qemu_how 
 		rc = remus_fail(err, -EINVAL,
 				"run directory %s: its path must be absolute and without commas",
 				how->run_dir);
+	for (int i = 0; i < argc; i++) /* wherever it stands, it counts for all paths */
+		w.daemonized |= remus_word_in("-daemonize --daemonize", argv[i]);
 	for (int at = 0; rc == 0 && at < argc;)
 		rc = take_one(&w, &at, err);
 	if (rc == 0)

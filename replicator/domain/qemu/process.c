@@ -161,7 +161,7 @@ static int find_memfd(pid_t pid, int *fd, struct stat *st, struct remus_error *e
 		if (fstatat(dirfd(dir), entry->d_name, &here, 0))
 			continue; /* closed meanwhile */
 		if (*fd >= 0 && here.st_ino != st->st_ino)
-			rc = remus_fail(err, -ENXIO,
+			rc = remus_fail(err, -ENOTSUP,
 					"the guest's memory is made of several memory backends; one "
 					"is supported");
 		if (*fd >= 0)
@@ -174,7 +174,7 @@ static int find_memfd(pid_t pid, int *fd, struct stat *st, struct remus_error *e
 	}
 	closedir(dir);
 	if (rc == 0 && *fd < 0)
-		rc = remus_fail(err, -ENXIO,
+		rc = remus_fail(err, -ENOTSUP,
 				"the guest's memory isn't a shared memfd, so it can't be read from "
 				"outside: start QEMU with -machine ...,memory-backend=ram0 -object "
 				"memory-backend-memfd,id=ram0,size=<the guest's>,share=on,prealloc=on");
@@ -206,7 +206,7 @@ static int find_address(pid_t pid, const struct stat *st, uint64_t *address, str
 	}
 	fclose(maps);
 	if (covered != (uint64_t)st->st_size || !shared)
-		return remus_fail(err, -ENXIO,
+		return remus_fail(err, -ENOTSUP,
 				  "the guest's memory is mapped privately or in pieces: give QEMU's "
 				  "-object memory-backend-memfd the property share=on");
 	return 0;
@@ -225,7 +225,7 @@ int remus_qemu_ram_map(pid_t pid, struct remus_qemu_ram *out, struct remus_error
 		return rc;
 	struct statfs fs;
 	if (st.st_size == 0 || st.st_size % 4096 || fstatfs(fd, &fs) || fs.f_type == HUGETLBFS_MAGIC)
-		return remus_fail(err, -ENXIO,
+		return remus_fail(err, -ENOTSUP,
 				  "the guest's memory (%lld bytes) doesn't consist of 4 KiB pages; "
 				  "huge pages can't be tracked yet: drop hugetlb=on",
 				  (long long)st.st_size);

@@ -35,7 +35,7 @@ struct remus_qemu_ram {
 	uint8_t *mapping; /* of the same memory here, readable and writable */
 };
 
-/* Find and map it. -ENXIO: the guest's memory isn't a shared memfd; the message says what to do. */
+/* Find and map it. -ENOTSUP: the guest's memory isn't a shared memfd; the message says what to do. */
 int remus_qemu_ram_map(pid_t pid, struct remus_qemu_ram *out, struct remus_error *err);
 void remus_qemu_ram_unmap(struct remus_qemu_ram *);
 

@@ -79,7 +79,10 @@ static int check_host(struct remus_qemu_standby *s, const struct remus_qemu_desc
 	if (rc == 0)
 		rc = remus_qemu_firmware_find(&s->guest, d->firmware_size, d->firmware_hash, s->firmware,
 					      err);
-	return rc ? rc : remus_qemu_description_check_files(d, &s->guest, err);
+	if (rc == 0)
+		rc = remus_qemu_description_check_files(d, &s->guest, err);
+	s->firmware_patch = strdup(d->firmware_patch);
+	return rc || s->firmware_patch ? rc : remus_fail(err, -ENOMEM, "standby %s: out of memory", s->name);
 }
 
 static int check_description(struct remus_qemu_standby *s, const char *text, struct remus_error *err)
@@ -115,6 +118,7 @@ static void standby_close(struct remus_standby *base)
 	remus_qemu_ram_unmap(&s->ram);
 	remus_qemu_guest_free(&s->guest);
 	free(s->state);
+	free(s->firmware_patch);
 	free(s->run_dir);
 	free(s->name);
 	free(s);

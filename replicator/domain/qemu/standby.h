@@ -16,7 +16,7 @@
 
 struct remus_qemu_standby {
 	struct remus_standby base;
-	char *run_dir, *name;
+	char *run_dir, *name, *firmware_patch;
 	char program[PATH_MAX], firmware[PATH_MAX], version[128], locator[128];
 	struct remus_qemu_guest guest;
 	struct remus_qemu_child child;

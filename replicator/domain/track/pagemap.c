@@ -35,7 +35,7 @@ int remus_pagemap_scan_probe(struct remus_error *err)
 		return 0;
 	if (errno == ENOTTY || errno == EINVAL)
 		return remus_fail(
-			err, -ENOTTY,
+			err, -EOPNOTSUPP,
 			"this kernel has no PAGEMAP_SCAN on /proc/PID/pagemap: Linux 6.7 or later is needed");
 	return remus_fail_errno(err, "PAGEMAP_SCAN of /proc/self/pagemap");
 }

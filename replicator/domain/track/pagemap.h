@@ -33,7 +33,7 @@ struct remus_pm_scan {
 #define REMUS_UFFD_FEATURE_WP_UNPOPULATED     (UINT64_C(1) << 13)
 #define REMUS_UFFD_FEATURE_WP_ASYNC	      (UINT64_C(1) << 15)
 
-/* Does the running kernel have the call? -ENOTTY and a message when not. */
+/* Does the running kernel have the call? -EOPNOTSUPP and a message when not. */
 int remus_pagemap_scan_probe(struct remus_error *err);
 
 /*

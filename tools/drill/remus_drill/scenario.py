@@ -260,8 +260,8 @@ class Drill:
             if wrong:
                 self.facts["wrong"].append(wrong)
         engine_sockets = [os.path.join(self.a.guest, "switch")] if self.fault != "host" else []
-        if self.fault in ("none", "shutdown"):
-            self.claims_allowed = 0
+        if self.fault == "shutdown":
+            self.claims_allowed = 0  # whoever else took the guest over has claimed it, a planned hand-over too
         try:  # children may take a moment longer than their daemon
             wait_for("processes to end", 2, lambda: not any(h.processes() for h in self.hosts.values()))
         except DrillError:
