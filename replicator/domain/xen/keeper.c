@@ -192,17 +192,17 @@ int remus_xen_keeper_feed(struct remus_xen_keeper *k, struct iovec *iov, int par
 	return 0;
 }
 
-/* 1 = it has exited and is reaped. */
-static int gone(pid_t pid, int timeout_ms)
+/* Has it exited (not reaped yet, so that its number, which is the group's too, stays its own)? */
+static bool exited(pid_t pid, int timeout_ms)
 {
 	uint64_t until = remus_now_us() + (uint64_t)timeout_ms * 1000;
 
 	for (;;) {
-		pid_t got = waitpid(pid, NULL, WNOHANG);
-		if (got == pid || (got < 0 && errno == ECHILD))
-			return 1;
+		siginfo_t info = {0};
+		if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == pid)
+			return true;
 		if (remus_now_us() >= until)
-			return 0;
+			return false;
 		usleep(10000);
 	}
 }
@@ -212,10 +212,12 @@ void remus_xen_keeper_stop(struct remus_xen_keeper *k, int timeout_ms)
 	if (k->talk >= 0)
 		close(k->talk); /* the order to destroy */
 	k->talk = -1;
-	if (k->pid > 0 && !gone(k->pid, timeout_ms)) {
-		remus_warn("%s (pid %d) does not come to an end and is killed", PROGRAM, (int)k->pid);
-		kill(-k->pid, SIGKILL);
-		gone(k->pid, 1000);
+	if (k->pid > 0) {
+		if (!exited(k->pid, timeout_ms))
+			remus_warn("%s (pid %d) does not come to an end and is killed", PROGRAM, (int)k->pid);
+		kill(-k->pid, SIGKILL); /* libxl's helpers too, which one that died left behind */
+		if (exited(k->pid, 1000))
+			waitpid(k->pid, NULL, WNOHANG);
 	}
 	k->pid = 0;
 	if (k->stream >= 0)

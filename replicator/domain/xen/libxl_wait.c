@@ -57,7 +57,9 @@ int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_
 	libxl_ctx *ctx = NULL;
 	int result = 0;
 
-	if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, log))
+	xentoollog_logger *own =
+		log ? NULL : (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_ERROR, 0);
+	if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, log ? log : own))
 		return remus_fail(err, -EIO, "libxl can't be initialised");
 	int rc = libxl_domain_destroy(ctx, domid, &how);
 	if (rc == ERROR_DOMAIN_NOTFOUND)
@@ -80,5 +82,7 @@ int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_
 			remus_xen_libxl_turn(ctx, -1, 100);
 		}
 	libxl_ctx_free(ctx);
+	if (own)
+		xtl_logger_destroy(own);
 	return rc;
 }

@@ -26,6 +26,7 @@
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
+#include "libxl_wait.h"
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
@@ -59,6 +60,38 @@ struct standby {
 static struct standby *of(struct remus_standby *base)
 {
 	return (struct standby *)base;
+}
+
+/* ---- the domain on this host ---- */
+
+/* Is it there, and does it run? A keeper that died leaves it in whatever state it was. */
+static bool domain_there(const struct standby *s, bool *runs)
+{
+	struct remus_xen_handles xen;
+	xc_dominfo_t info;
+	bool there = false;
+
+	if (!s->domid || remus_xen_open(&xen, NULL) < 0)
+		return false;
+	if (remus_xen_info(&xen, s->domid, &info, NULL) == 0) {
+		REMUS_AUTO_FREE char *name = remus_xen_read(&xen, s->domid, "name");
+		there = name && (!strcmp(name, s->name) || !strcmp(name, s->description.name));
+		*runs = there && !info.paused;
+	}
+	remus_xen_close(&xen);
+	return there;
+}
+
+/* End the keeper and see that nothing of the domain is left. */
+static void end_domain(struct standby *s)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	bool runs;
+
+	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	if (domain_there(s, &runs) && remus_xen_libxl_destroy(NULL, s->domid, STOP_MS, &err) < 0)
+		remus_error_log("%s: %s", s->name, err.message);
+	s->domid = 0;
 }
 
 /* ---- feeding ---- */
@@ -168,14 +201,14 @@ static int build(struct standby *s, struct remus_error *err)
 		rc = await_domid(s, err);
 	s->broken = rc < 0;
 	if (rc < 0)
-		remus_xen_keeper_stop(&s->keeper, STOP_MS);
+		end_domain(s);
 	return rc;
 }
 
 /* Another domain, from the shadow: exactly the last committed epoch. */
 static int rebuild(struct standby *s, struct remus_error *err)
 {
-	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	end_domain(s);
 	remus_warn("%s: the standby domain is lost; another is built from the copy of its memory", s->name);
 	int rc = build(s, err);
 	remus_xen_shadow_touch_all(&s->shadow);
@@ -266,7 +299,7 @@ static void standby_destroy(struct remus_standby *base)
 
 	if (s->activated && !s->over)
 		remus_xen_keeper_tell(&s->keeper, "destroy", NULL);
-	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	end_domain(s);
 	s->over = true;
 }
 
@@ -386,6 +419,7 @@ static int run(struct standby *s, struct remus_error *err)
 static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
+	bool runs = false;
 	int rc = 0;
 
 	if (!s->epoch)
@@ -397,8 +431,13 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		rc = rebuild(s, err);
 	if (rc == 0)
 		rc = run(s, err);
+	if (rc < 0 && !s->broken && domain_there(s, &runs) && runs) {
+		remus_warn("%s: it runs, but its keeper died: nobody acts on its shutdown or reboot",
+			   s->name);
+		rc = 0;
+	}
 	if (rc < 0) {
-		remus_xen_keeper_stop(&s->keeper, STOP_MS); /* nothing of it is left; the shadow is */
+		end_domain(s); /* nothing of it is left; the shadow is */
 		s->broken = true;
 		return rc;
 	}
@@ -452,8 +491,9 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 		return REMUS_DOMAIN_NONE;
 	}
 	snprintf(why, REMUS_TEXT_MAX, "%s", heard == 1 ? text : "the standby domain's keeper died");
+	remus_fail(&s->early, -EPIPE, "%s", why);
 	s->broken = true;
-	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	end_domain(s);
 	return s->epoch ? REMUS_DOMAIN_NONE : REMUS_DOMAIN_LOST; /* commit() or activate() build another */
 }
 
