@@ -136,6 +136,7 @@ struct remus_standby_ops {
 		      struct remus_error *err);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
+	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */
 	int (*nics)(struct remus_standby *, struct remus_nic *out, int max, struct remus_error *err);
 	/* The locator by which the activated domain can be protected in its turn: "qemu:/run/...". */
 	const char *(*locator)(struct remus_standby *);

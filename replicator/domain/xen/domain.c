@@ -136,6 +136,12 @@ static const char *domain_name(struct remus_domain *base)
 	return name_of(of(base));
 }
 
+static pid_t domain_pid(struct remus_domain *base)
+{
+	(void)base;
+	return 0; /* a PVH guest is no process of this host */
+}
+
 static uint64_t domain_pages(struct remus_domain *base)
 {
 	return of(base)->guest.description.pages;
@@ -452,6 +458,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.backend = "xen",
 	.open = domain_open,
 	.name = domain_name,
+	.pid = domain_pid,
 	.pages = domain_pages,
 	.describe = domain_describe,
 	.nics = domain_nics,
