@@ -129,11 +129,39 @@ static void test_description_refused(void)
 	}
 }
 
+static void test_nics(void)
+{
+	static const struct {
+		const char *config, *interface;
+		int count;
+	} cases[] = {
+		{"{}", "", 0},
+		{"{\"nics\":[{\"devid\":2,\"mac\":\"00:16:3e:0a:00:65\"}]}", "vif7.2", 1},
+		{"{\"nics\":[{\"mac\":\"00:16:3e:0a:00:65\"}]}", "vif7.0", 1},
+		{"{\"nics\":[{\"devid\":0,\"mac\":\"00:16:3e:0a:00:65\",\"ifname\":\"web\"}]}", "web", 1},
+		{"{\"nics\":[{\"devid\":0}]}", "", -EBADMSG},
+		{"{\"nics\":[{\"mac\":\"00:16:3e:0a:00\"}]}", "", -EBADMSG},
+		{"{\"nics\":[{},{},{}]}", "", -E2BIG},
+	};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(cases); i++) {
+		struct remus_xen_description d = {.config = strdup(cases[i].config)};
+		struct remus_nic nic[2];
+		CU_ASSERT_EQUAL(remus_xen_description_nics(&d, 7, nic, 2, NULL), cases[i].count);
+		if (cases[i].count == 1) {
+			CU_ASSERT_STRING_EQUAL(nic[0].interface, cases[i].interface);
+			CU_ASSERT(nic[0].kind == REMUS_NIC_VIF && nic[0].mac[3] == 0x0a);
+		}
+		remus_xen_description_free(&d);
+	}
+}
+
 static const struct unit_case cases[] = {
 	{"page types", test_types},
 	{"shadow", test_shadow},
 	{"description: round trip", test_description},
 	{"description: refused", test_description_refused},
+	{"description: interfaces", test_nics},
 };
 
 UNIT_MAIN("xen-facts", cases)
