@@ -68,7 +68,9 @@ static void publish(struct backup *b)
 
 /* ---- actions ---- */
 
-static int prepare_nics(struct backup *b, struct remus_error *err)
+/* Interfaces that come into being with the running guest (vifs) are opened once it runs; until then there is
+ * nothing that could let a frame pass. */
+static int prepare_nics(struct backup *b, bool activated, struct remus_error *err)
 {
 	struct remus_standby *standby = b->guest->standby;
 	struct remus_nic nic[REMUS_NICS_MAX];
@@ -80,6 +82,8 @@ static int prepare_nics(struct backup *b, struct remus_error *err)
 	int nics = standby->ops->nics(standby, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
+	if (activated != (nics > 0 && nic[0].kind == REMUS_NIC_VIF))
+		return 0;
 	return remus_guest_open_nics(b->guest, nic, nics, uri, remus_egress_split(list, uri, REMUS_NICS_MAX),
 				     b->config->hold_bytes, err);
 }
@@ -123,7 +127,7 @@ static int prepare(struct backup *b, struct remus_error *err)
 	if (pages != b->hello.guest_pages)
 		return remus_fail(err, -EPROTO, "the standby has %llu pages of memory, the guest %llu",
 				  (unsigned long long)pages, (unsigned long long)b->hello.guest_pages);
-	rc = prepare_nics(b, err);
+	rc = prepare_nics(b, false, err);
 	if (rc < 0)
 		return rc;
 	if (b->config->trace_dir) {
@@ -230,6 +234,9 @@ static int do_activate(struct backup *b, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	b->status.activate_us = remus_now_us() - b->claimed_us;
+	struct remus_error why = REMUS_ERROR_INIT;
+	if (prepare_nics(b, true, &why) < 0) /* it runs and its frames pass: only announcements are missing */
+		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "failed", why.message);
 	shell_raise(&b->feed, REMUS_EV_ACTIVATED, NULL);
 	return 0;
 }

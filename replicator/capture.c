@@ -273,8 +273,14 @@ int capture_round_begin(struct capture *c, unsigned round, struct remus_error *e
 {
 	c->cursor = 0;
 	c->epoch = 0;
-	if (round == 1)
+	if (round == 1 && c->domain->ops->populated) {
+		memset(c->pending, 0, remus_bitmap_words(c->guest_pages) * sizeof *c->pending);
+		int rc = c->domain->ops->populated(c->domain, c->pending, err);
+		if (rc < 0)
+			return rc;
+	} else if (round == 1) {
 		remus_bitmap_set_range(c->pending, 0, c->guest_pages);
+	}
 	return 0; /* later rounds: round_step() of the one before has fetched the dirty set */
 }
 

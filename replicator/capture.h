@@ -47,7 +47,7 @@ void capture_abort(struct capture *capture, uint64_t epoch);
 int capture_send(struct capture *capture, struct remus_link *link, uint64_t *digest, uint64_t *bytes,
 		 struct remus_error *err);
 
-/* Full copy: begin round @round (1: every page; later: those dirtied since). */
+/* Full copy: begin round @round (1: every page with content; later: those dirtied since). */
 int capture_round_begin(struct capture *capture, unsigned round, struct remus_error *err);
 /* Send a piece. 1 = more to do, 0 = the round is through (*dirty = pages dirtied meanwhile). *sent adds pages. */
 int capture_round_step(struct capture *capture, struct remus_link *link, uint64_t *sent, uint64_t *dirty,

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "capture.h"
+#include "remus/bitmap.h"
 #include "remus/util.h"
 #include "shell.h"
 
@@ -35,6 +36,7 @@ struct primary {
 	unsigned round;
 	uint64_t pause_begin_us, resumed_us, committed_us;
 	uint64_t next_status_us;
+	uint64_t asked_for; /* the epoch timer for which a stop was asked for ahead */
 	struct remus_status status;
 	struct shell_samples pause, commit;
 	struct remus_pause_parts sums;
@@ -270,6 +272,15 @@ static int do_egress(struct primary *p, enum remus_action_type type, struct remu
 	}
 }
 
+static int begin_round(struct primary *p, struct remus_error *err)
+{
+	int rc = capture_round_begin(p->capture, p->round, err);
+
+	if (rc == 0)
+		p->status.sync_total = remus_bitmap_count(p->capture->pending, p->capture->guest_pages);
+	return rc;
+}
+
 static int carry_out(void *shell, const struct remus_action *a, struct remus_error *err)
 {
 	struct primary *p = shell;
@@ -317,9 +328,8 @@ static int carry_out(void *shell, const struct remus_action *a, struct remus_err
 	case REMUS_DO_SYNC_ROUND:
 		p->round = (unsigned)a->value;
 		p->status.sync_round = p->round;
-		p->status.sync_total = p->capture->guest_pages;
 		p->syncing = true;
-		return capture_round_begin(p->capture, p->round, err);
+		return begin_round(p, err);
 	case REMUS_DO_PAUSE:
 		return do_pause(p, err);
 	case REMUS_DO_CAPTURE:
@@ -452,6 +462,27 @@ static void sync_piece(struct primary *p)
 	shell_feed(&p->feed, &ev);
 }
 
+/*
+ * A stop that takes the hypervisor a while is asked for ahead of the epoch timer, so that the guest's way there
+ * overlaps with its running. Returns when to be here for that, 0 = not before the timers.
+ */
+static uint64_t ask_ahead(struct primary *p, uint64_t now)
+{
+	struct remus_domain *d = p->guest->domain;
+	uint64_t due = p->timers.at_us[REMUS_TIMER_EPOCH];
+
+	if (!d->ops->prepare_pause || !due || due == p->asked_for)
+		return 0;
+	uint64_t lead = d->ops->pause_lead(d);
+	if (!lead)
+		return 0;
+	if (now + lead < due)
+		return due - lead;
+	d->ops->prepare_pause(d);
+	p->asked_for = due;
+	return 0;
+}
+
 static void loop(struct primary *p)
 {
 	while (!p->ended) {
@@ -481,6 +512,9 @@ static void loop(struct primary *p)
 			{.fd = shell_claimer_fd(p->claimer), .events = POLLIN},
 		};
 		int wait = p->syncing ? 0 : shell_timers_wait(&p->timers, now, 100);
+		uint64_t ask = ask_ahead(p, now);
+		if (ask && (ask - now) / 1000 < (uint64_t)wait)
+			wait = (int)((ask - now) / 1000);
 		poll(fds, 4, wait);
 	}
 }

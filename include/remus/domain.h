@@ -67,6 +67,12 @@ struct remus_domain_ops {
 	/* Up to @max interfaces; returns how many. */
 	int (*nics)(struct remus_domain *, struct remus_nic *out, int max, struct remus_error *err);
 
+	/*
+	 * Optional (NULL = every page): set the bits of the pages that have content, for the first full copy. For
+	 * backends whose page numbers are sparse; a page that gets content later must show as dirty.
+	 */
+	int (*populated)(struct remus_domain *, uint64_t *map, struct remus_error *err);
+
 	/* Dirty tracking: start marks all clean; fetch as remus_track_fetch(), of a paused domain; stop is idempotent.
 	 * Tracking ends with the process that started it, however that ends (I13). */
 	int (*track_start)(struct remus_domain *, struct remus_error *err);
@@ -75,6 +81,13 @@ struct remus_domain_ops {
 	int (*track_fetch)(struct remus_domain *, uint64_t *dirty, uint64_t *count, struct remus_error *err);
 	void (*track_stop)(struct remus_domain *);
 
+	/*
+	 * Optional, both or none: prepare_pause() asks for a stop ahead of pause(), which then waits only for the
+	 * rest; best called pause_lead() µs before. It may stop the guest any time after that. The backend calls
+	 * it off by itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
+	 */
+	uint64_t (*pause_lead)(struct remus_domain *);
+	void (*prepare_pause)(struct remus_domain *);
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);
 	/* Let the guest run. Idempotent: also right for a domain that already runs. */
@@ -123,6 +136,7 @@ struct remus_standby_ops {
 		      struct remus_error *err);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
+	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */
 	int (*nics)(struct remus_standby *, struct remus_nic *out, int max, struct remus_error *err);
 	/* The locator by which the activated domain can be protected in its turn: "qemu:/run/...". */
 	const char *(*locator)(struct remus_standby *);
@@ -142,6 +156,8 @@ const struct remus_standby_ops *remus_standby_backend(const char *name);
 
 extern const struct remus_domain_ops remus_qemu_domain_ops;
 extern const struct remus_standby_ops remus_qemu_standby_ops;
+extern const struct remus_domain_ops remus_xen_domain_ops; /* where built: --with-xen */
+extern const struct remus_standby_ops remus_xen_standby_ops;
 extern const struct remus_domain_ops remus_fake_domain_ops;
 extern const struct remus_standby_ops remus_fake_standby_ops;
 

@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The hypervisors that this build can protect: the one list that a new backend adds itself to. */
+#include "config.h"
+
 #include "remus/domain.h"
 
 #include <string.h>
 #include "remus/util.h"
 
-static const struct remus_domain_ops *const domains[] = {&remus_qemu_domain_ops, &remus_fake_domain_ops};
-static const struct remus_standby_ops *const standbys[] = {&remus_qemu_standby_ops, &remus_fake_standby_ops};
+static const struct remus_domain_ops *const domains[] = {
+#ifdef HAVE_XEN
+	&remus_xen_domain_ops,
+#endif
+	&remus_qemu_domain_ops,
+	&remus_fake_domain_ops,
+};
+static const struct remus_standby_ops *const standbys[] = {
+#ifdef HAVE_XEN
+	&remus_xen_standby_ops,
+#endif
+	&remus_qemu_standby_ops,
+	&remus_fake_standby_ops,
+};
 
 const struct remus_domain_ops *remus_domain_backend(const char *name)
 {

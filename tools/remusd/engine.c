@@ -65,7 +65,7 @@ static int open_guest(struct child *child, struct setup *s, struct remus_error *
 		 session->locator);
 	const struct remus_domain_ops *ops = remus_domain_backend(backend);
 	if (!ops || !colon)
-		return remus_fail(err, -EINVAL, "%s: no such kind of domain; use qemu:QMP-SOCKET",
+		return remus_fail(err, -EINVAL, "%s: no such kind of domain; use qemu:QMP-SOCKET or xen:NAME",
 				  session->locator);
 	int rc = remus_track_method_parse(text_of(session->request, "tracking", "auto"), &config.tracking,
 					  err);

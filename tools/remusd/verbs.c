@@ -92,6 +92,13 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 	return true;
 }
 
+/* Where remusd runs on Xen, the name of a domain that it doesn't know yet is one of Xen's. */
+static bool on_xen(void)
+{
+	return remus_domain_backend("xen") &&
+	       (!access("/dev/xen/privcmd", F_OK) || !access("/proc/xen/privcmd", F_OK));
+}
+
 /* What isn't said is taken from an earlier session of the domain on this host, else from the defaults, so that
  * status shows what is in force. */
 static void set_request(struct daemon *d, struct session *s, const json_t *request)
@@ -117,13 +124,18 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 {
 	const char *domain = text_of(request, "domain"), *name = text_of(request, "name");
 	struct remus_error err = REMUS_ERROR_INIT;
-	char derived[128], why[512];
+	char derived[128], why[512], locator[256];
 
 	if (!domain || !text_of(request, "to")) {
 		client_error(c, -EINVAL, "protect needs a domain and `to`, the backup's address");
 		return;
 	}
 	struct session *s = session_find(d, domain);
+	bool known = s && (s->pid || (s->locator[0] && s->role == ROLE_RELAY));
+	if (!known && !strchr(domain, ':') && on_xen()) {
+		snprintf(locator, sizeof locator, "xen:%s", domain);
+		domain = locator;
+	}
 	if (s && s->pid && s->role != ROLE_RELAY && !s->active) {
 		snprintf(why, sizeof why, "%s is in a session already (%s, state %s)", s->name,
 			 role_name(s->role), json_string_value(json_object_get(s->status, "state")));
@@ -144,7 +156,8 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		s->was_relay = false; /* known by name from an earlier session */
 	} else if (!strchr(domain, ':')) {
 		snprintf(why, sizeof why,
-			 "no domain \"%.300s\" here: name a running one by its socket, qemu:QMP-SOCKET",
+			 "no domain \"%.300s\" here: name a running one by its socket, qemu:QMP-SOCKET, "
+			 "or xen:NAME",
 			 domain);
 		client_error(c, -ENOENT, why);
 		return;

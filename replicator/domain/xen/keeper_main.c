@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * remus-xen-keeper: builds a standby domain from the stream that the receiver feeds it, runs it when told, and
+ * then does for it what `xl create` does for an ordinary domain: acts on its shutdown, reboot or crash as its
+ * configuration says. libxl forks helpers, installs a SIGCHLD handler and may call exit(): it gets a process of
+ * its own. See keeper.h for the words and descriptors.
+ *
+ * It must never run a guest that it was not told to run (I5): the stream's end is written here, after
+ * "activate", and nowhere else; before that, the loss of the receiver means that the domain is destroyed. To
+ * abort a restore, libxl's save helper is killed: asked politely (SIGTERM) it would take the closed stream for
+ * a failover.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "keeper.h"
+#include <libxl_utils.h>
+#include "libxl_wait.h"
+#include "remus/log.h"
+#include "remus/util.h"
+#include "stream.h"
+
+enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
+
+#define RESTORE_TAG  0x72657374u /* any */
+#define CONFIG_MAX   (256u * 1024u)
+#define ACTIVATE_MS  60000 /* devices attach, hotplug scripts run: libxl's own limit is 40 s each */
+#define ABORT_MS     8000
+#define NAME_MAX_LEN 128
+
+struct keeper {
+	libxl_ctx *ctx;
+	xentoollog_logger *log;
+	libxl_domain_config config;
+	char name[NAME_MAX_LEN];  /* while it stands by */
+	char final[NAME_MAX_LEN]; /* "" = not activated */
+	uint32_t domid;
+	bool told_domid, receiver_gone, ended /* the stream */, doomed;
+};
+
+static void say(struct keeper *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct keeper *k, const char *fmt, ...)
+{
+	char text[REMUS_XEN_KEEPER_MESSAGE];
+	va_list ap;
+
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	remus_info("%s", text);
+	if (!k->receiver_gone && n > 0)
+		send(TALK, text, strlen(text), MSG_NOSIGNAL);
+}
+
+static int load_config(struct keeper *k, const char *path)
+{
+	REMUS_AUTO_FREE char *text = calloc(1, CONFIG_MAX);
+	FILE *file = fopen(path, "re");
+
+	if (!file || !text)
+		return -1;
+	size_t n = fread(text, 1, CONFIG_MAX - 1, file);
+	fclose(file);
+	if (n == 0 || n == CONFIG_MAX - 1 || libxl_domain_config_from_json(k->ctx, &k->config, text))
+		return -1;
+	free(k->config.c_info.name);
+	k->config.c_info.name = strdup(k->name);
+	return k->config.c_info.name ? 0 : -1;
+}
+
+/* What the receiver says. */
+static void hear(struct keeper *k)
+{
+	char text[REMUS_XEN_KEEPER_MESSAGE];
+	ssize_t n = recv(TALK, text, sizeof text - 1, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		k->receiver_gone = true;
+		return;
+	}
+	text[n] = 0;
+	if (!strncmp(text, "activate ", 9) && !k->final[0])
+		snprintf(k->final, sizeof k->final, "%s", text + 9);
+	else if (!strcmp(text, "destroy"))
+		k->doomed = true;
+}
+
+/* The stream's end, once it may be written and as soon as the pipe takes it: eight bytes, all or nothing. */
+static void end_stream(struct keeper *k)
+{
+	struct remus_xen_buffer end = {0};
+
+	if (!k->final[0] || k->ended)
+		return;
+	remus_xen_stream_end(&end);
+	k->ended = !end.failed && write(STREAM_WRITE, end.data, end.bytes) == (ssize_t)end.bytes;
+	remus_xen_buffer_free(&end);
+}
+
+/* Kill libxl's helper processes: the children of any thread of ours. */
+static void kill_helpers(void)
+{
+	DIR *tasks = opendir("/proc/self/task");
+
+	for (struct dirent *e; tasks && (e = readdir(tasks));) {
+		char path[300];
+		int pid;
+		snprintf(path, sizeof path, "/proc/self/task/%s/children", e->d_name);
+		FILE *children = e->d_name[0] == '.' ? NULL : fopen(path, "re");
+		while (children && fscanf(children, "%d", &pid) == 1)
+			kill(pid, SIGKILL);
+		if (children)
+			fclose(children);
+	}
+	if (tasks)
+		closedir(tasks);
+}
+
+static void find_domid(struct keeper *k)
+{
+	uint32_t domid;
+
+	if (k->told_domid || libxl_name_to_domid(k->ctx, k->name, &domid))
+		return;
+	k->told_domid = true;
+	k->domid = domid;
+	say(k, "domid %u", domid);
+}
+
+static int destroy(struct keeper *k)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	int rc = remus_xen_libxl_destroy(k->log, k->domid, ABORT_MS, &err);
+
+	if (rc < 0)
+		remus_error_log("%s", err.message);
+	return rc;
+}
+
+/* The restore, to its end. 0 = the domain is built and paused. */
+static int restore(struct keeper *k)
+{
+	libxl_domain_restore_params params;
+	libxl_asyncop_how how = {.callback = NULL, .u = {.for_event = RESTORE_TAG}};
+	uint64_t abort_at = 0, activate_at = 0;
+	int rc;
+
+	libxl_domain_restore_params_init(&params);
+	params.checkpointed_stream = LIBXL_CHECKPOINTED_STREAM_REMUS;
+	params.stream_version = 2;
+	k->domid = INVALID_DOMID;
+	uint32_t built = INVALID_DOMID;
+	rc = libxl_domain_create_restore(k->ctx, &k->config, &built, STREAM_READ, -1, &params, &how, NULL);
+	if (rc)
+		return rc;
+	for (;;) {
+		if (remus_xen_libxl_done(k->ctx, RESTORE_TAG, &rc))
+			break;
+		find_domid(k);
+		bool soon = !k->told_domid || (k->final[0] && !k->ended);
+		if (remus_xen_libxl_turn(k->ctx, k->receiver_gone ? -1 : TALK, soon ? 20 : 1000))
+			hear(k);
+		end_stream(k);
+		uint64_t now = remus_now_us();
+		if (k->receiver_gone && !k->final[0] && !abort_at) {
+			remus_warn("the receiver is gone: the standby domain is destroyed");
+			kill_helpers();
+			abort_at = now + ABORT_MS * 1000u;
+		}
+		if (k->final[0] && !activate_at)
+			activate_at = now + ACTIVATE_MS * 1000u;
+		if ((abort_at && now >= abort_at) || (activate_at && now >= activate_at)) {
+			kill_helpers();
+			if (k->told_domid)
+				destroy(k);
+			say(k, "failed libxl did not finish the domain within %d ms",
+			    abort_at ? ABORT_MS : ACTIVATE_MS);
+			_exit(EXIT_FAILURE); /* libxl is in the middle of something */
+		}
+	}
+	libxl_domain_restore_params_dispose(&params);
+	if (rc == 0)
+		k->domid = built;
+	return rc;
+}
+
+static int run(struct keeper *k)
+{
+	if (libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
+		return -1;
+	return libxl_domain_unpause(k->ctx, k->domid, NULL);
+}
+
+/* ---- keeping it ---- */
+
+static libxl_action_on_shutdown action_for(const struct keeper *k, int reason)
+{
+	switch (reason) {
+	case LIBXL_SHUTDOWN_REASON_POWEROFF:
+		return k->config.on_poweroff;
+	case LIBXL_SHUTDOWN_REASON_REBOOT:
+		return k->config.on_reboot;
+	case LIBXL_SHUTDOWN_REASON_WATCHDOG:
+		return k->config.on_watchdog;
+	case LIBXL_SHUTDOWN_REASON_SOFT_RESET:
+		return k->config.on_soft_reset;
+	default:
+		return k->config.on_crash;
+	}
+}
+
+/* What the configuration says, without core dumps. true = it was started anew. */
+static bool act(struct keeper *k, int reason)
+{
+	bool again = false;
+
+	switch (action_for(k, reason)) {
+	case LIBXL_ACTION_ON_SHUTDOWN_PRESERVE:
+		return false;
+	case LIBXL_ACTION_ON_SHUTDOWN_RESTART:
+	case LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME:
+	case LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART:
+	case LIBXL_ACTION_ON_SHUTDOWN_SOFT_RESET:
+		again = true;
+		break;
+	default:
+		break;
+	}
+	if (destroy(k) < 0 || !again)
+		return false;
+	free(k->config.c_info.name);
+	k->config.c_info.name = strdup(k->final);
+	if (libxl_domain_create_new(k->ctx, &k->config, &k->domid, NULL, NULL) ||
+	    libxl_domain_unpause(k->ctx, k->domid, NULL)) {
+		remus_error_log("%s can't be started anew", k->final);
+		return false;
+	}
+	return true;
+}
+
+static void keep(struct keeper *k)
+{
+	static const char *const words[] = {"shutdown the guest shut down", "shutdown the guest rebooted", "",
+					    "shutdown the guest crashed"};
+	libxl_evgen_domain_death *death = NULL;
+	bool reported = false;
+
+	while (!libxl_evenable_domain_death(k->ctx, k->domid, 0, &death)) {
+		libxl_event *event = NULL;
+		while (!k->doomed && libxl_event_check(k->ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL))
+			if (remus_xen_libxl_turn(k->ctx, k->receiver_gone ? -1 : TALK, 60000))
+				hear(k);
+		if (k->doomed) {
+			destroy(k);
+			return;
+		}
+		bool died = event->type == LIBXL_EVENT_TYPE_DOMAIN_DEATH;
+		bool shut = event->type == LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN;
+		int reason = shut ? event->u.domain_shutdown.shutdown_reason : -1;
+		libxl_event_free(k->ctx, event);
+		libxl_evdisable_domain_death(k->ctx, death);
+		death = NULL;
+		if (shut && reason == LIBXL_SHUTDOWN_REASON_SUSPEND) {
+			usleep(100000); /* somebody saves or protects it: it goes on or dies */
+			continue;
+		}
+		if ((died || shut) && !reported)
+			say(k, "ended %s",
+			    died			? "shutdown the domain was destroyed"
+			    : reason >= 0 && reason < 4 ? words[reason]
+							: "shutdown the guest ended");
+		reported = true;
+		if (died || !shut || !act(k, reason))
+			return;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"name", required_argument, NULL, 'n'}, {"config", required_argument, NULL, 'c'}, {0}};
+	static struct keeper k;
+	const char *config = NULL;
+
+	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+		if (c == 'n')
+			snprintf(k.name, sizeof k.name, "%s", optarg);
+		else if (c == 'c')
+			config = optarg;
+		else
+			return 2;
+	}
+	if (!k.name[0] || !config || fcntl(STREAM_WRITE, F_GETFD) < 0) {
+		fputs("remus-xen-keeper is run by remusd, not by hand\n", stderr);
+		return 2;
+	}
+	for (int fd = TALK; fd <= STREAM_WRITE; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC); /* libxl passes on what its helpers need, itself */
+	signal(SIGPIPE, SIG_IGN);
+	remus_log_identity(k.name);
+	k.log = (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_WARN,
+								  XTL_STDIOSTREAM_SHOW_DATE);
+	libxl_domain_config_init(&k.config);
+	if (libxl_ctx_alloc(&k.ctx, LIBXL_VERSION, 0, k.log)) {
+		say(&k, "failed libxl can't be initialised: does this host run on Xen?");
+		return EXIT_FAILURE;
+	}
+	if (load_config(&k, config)) {
+		say(&k, "failed libxl does not understand the guest's configuration");
+		return EXIT_FAILURE;
+	}
+	int rc = restore(&k);
+	if (rc == 0 && !k.final[0]) { /* libxl thinks it is done, nobody said so: a stream cut short */
+		destroy(&k);
+		rc = ERROR_FAIL;
+	}
+	if (rc == 0 && run(&k)) {
+		destroy(&k);
+		rc = ERROR_FAIL;
+	}
+	if (rc) {
+		say(&k, "failed libxl error %d; its words are in the standby's xen.log", rc);
+		return EXIT_FAILURE;
+	}
+	say(&k, "running");
+	keep(&k);
+	return EXIT_SUCCESS;
+}

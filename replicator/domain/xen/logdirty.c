@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See logdirty.h. */
+#include "logdirty.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xen/domctl.h>
+#include "remus/bitmap.h"
+#include "remus/log.h"
+#include "remus/util.h"
+
+static size_t buffer_pages(uint64_t pages)
+{
+	return (remus_bitmap_words(pages) * 8 + 4095) / 4096;
+}
+
+static void mark_path(char out[64], uint32_t domid)
+{
+	snprintf(out, 64, "/local/domain/%u/remus", domid);
+}
+
+static void turn_off(const struct remus_xen_handles *xen, uint32_t domid)
+{
+	char path[64];
+
+	xc_shadow_control(xen->xch, domid, XEN_DOMCTL_SHADOW_OP_OFF, NULL, 0);
+	mark_path(path, domid);
+	xs_rm(xen->xs, XBT_NULL, path);
+}
+
+int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
+{
+	REMUS_AUTO_FREE char *mark = remus_xen_read(xen, domid, "remus");
+	long pid = mark ? strtol(mark, NULL, 10) : 0;
+
+	if (!mark)
+		return 0;
+	if (pid > 1 && pid != getpid() && kill((pid_t)pid, 0) == 0)
+		return remus_fail(err, -EBUSY, "domain %u is protected already, by process %ld", domid, pid);
+	remus_warn("domain %u: ending the dirty tracking that process %ld left on", domid, pid);
+	turn_off(xen, domid);
+	return 0;
+}
+
+static int enable(struct remus_xen_logdirty *log, struct remus_error *err)
+{
+	const unsigned op = XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY;
+	int rc = xc_shadow_control(log->xen->xch, log->domid, op, NULL, 0);
+
+	if (rc &&
+	    errno == EINVAL) { /* on already: whoever turned it on is gone, or this would not be a sweep */
+		xc_shadow_control(log->xen->xch, log->domid, XEN_DOMCTL_SHADOW_OP_OFF, NULL, 0);
+		rc = xc_shadow_control(log->xen->xch, log->domid, op, NULL, 0);
+	}
+	return rc ? remus_fail_errno(err, "domain %u: Xen's log-dirty mode can't be turned on", log->domid)
+		  : 0;
+}
+
+int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_xen_handles *xen,
+			     uint32_t domid, uint64_t pages, struct remus_error *err)
+{
+	DECLARE_HYPERCALL_BUFFER(void, bitmap);
+	char path[64], pid[16];
+
+	*log = (struct remus_xen_logdirty){.xen = xen, .domid = domid, .pages = pages};
+	bitmap = xc_hypercall_buffer_alloc_pages(xen->xch, bitmap, buffer_pages(pages));
+	if (!bitmap)
+		return remus_fail(err, -ENOMEM, "domain %u: no memory for the dirty bitmap", domid);
+	log->bitmap = bitmap;
+	log->buffer = *HYPERCALL_BUFFER(bitmap);
+	snprintf(pid, sizeof pid, "%d", (int)getpid());
+	mark_path(path, domid);
+	int rc = 0;
+	if (!xs_write(xen->xs, XBT_NULL, path, pid, (unsigned)strlen(pid)))
+		rc = remus_fail_errno(err, "xenstore: %s", path);
+	if (rc == 0) {
+		log->on = true; /* from here on stop() has something to undo */
+		rc = enable(log, err);
+	}
+	if (rc < 0)
+		remus_xen_logdirty_stop(log);
+	return rc;
+}
+
+int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found,
+			     struct remus_error *err)
+{
+	DECLARE_HYPERCALL_BUFFER_SHADOW(void, bitmap, &log->buffer);
+	xc_shadow_op_stats_t stats;
+	uint64_t n = 0;
+
+	(void)bitmap;
+	if (!log->on)
+		return remus_fail(err, -EINVAL, "domain %u: dirty tracking is off", log->domid);
+	memset(log->bitmap, 0, remus_bitmap_words(log->pages) * 8);
+	long long got = xc_logdirty_control(log->xen->xch, log->domid, XEN_DOMCTL_SHADOW_OP_CLEAN,
+					    HYPERCALL_BUFFER(bitmap), log->pages, 0, &stats);
+	if (got < 0)
+		return remus_fail_errno(err, "domain %u: the dirty pages can't be read", log->domid);
+	const uint64_t *word = log->bitmap;
+	for (size_t w = 0; w < remus_bitmap_words(log->pages); w++)
+		if (word[w]) {
+			dirty[w] |= word[w];
+			n += (uint64_t)__builtin_popcountll(word[w]);
+		}
+	*found = n;
+	return 0;
+}
+
+void remus_xen_logdirty_stop(struct remus_xen_logdirty *log)
+{
+	DECLARE_HYPERCALL_BUFFER_SHADOW(void, bitmap, &log->buffer);
+
+	if (log->on)
+		turn_off(log->xen, log->domid);
+	log->on = false;
+	if (log->bitmap)
+		xc_hypercall_buffer_free_pages(log->xen->xch, bitmap, buffer_pages(log->pages));
+	log->bitmap = NULL;
+}

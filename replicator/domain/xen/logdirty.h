@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Xen's log-dirty mode of one domain. It outlives the process that turned it on, so a mark in the domain's
+ * xenstore directory says whose it is: /local/domain/N/remus = pid. open() of a later engine ends what a dead
+ * one left (I13) and refuses a domain that a living one protects.
+ */
+#ifndef REMUS_XEN_LOGDIRTY_H
+#define REMUS_XEN_LOGDIRTY_H
+
+#include <stdbool.h>
+#include "handles.h"
+
+struct remus_xen_logdirty {
+	const struct remus_xen_handles *xen;
+	uint32_t domid;
+	uint64_t pages;
+	bool on;
+	void *bitmap; /* hypercall memory */
+	xc_hypercall_buffer_t buffer;
+};
+
+/* -EBUSY when another living process protects it. */
+int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
+int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_xen_handles *xen,
+			     uint32_t domid, uint64_t pages, struct remus_error *err);
+/* Add to @dirty what was written since the last call, and forget it there. */
+int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found,
+			     struct remus_error *err);
+void remus_xen_logdirty_stop(struct remus_xen_logdirty *log);
+
+#endif

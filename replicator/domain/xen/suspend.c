@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See suspend.h. */
+#include "suspend.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xen/sched.h>
+#include <xenguest.h>
+#include "remus/log.h"
+#include "remus/util.h"
+
+#define RECHECK_MS 100 /* a signal that got lost costs this much */
+
+static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
+{
+	snprintf(out, 64, "/local/domain/%u/control/%s", s->domid, what);
+}
+
+/* Throw away a signal that is already there: the bind itself raises one. */
+static void drain(struct remus_xen_suspend *s, int wait_ms)
+{
+	struct pollfd pfd = {.fd = xenevtchn_fd(s->events), .events = POLLIN};
+
+	while (poll(&pfd, 1, wait_ms) == 1) {
+		int port = xenevtchn_pending(s->events);
+		if (port < 0)
+			return;
+		xenevtchn_unmask(s->events, (evtchn_port_t)port);
+		wait_ms = 0;
+	}
+}
+
+static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
+{
+	s->events = xenevtchn_open(s->xen->log, 0);
+	if (!s->events)
+		return remus_fail_errno(err, "event channels");
+	int theirs = xc_evtchn_alloc_unbound(s->xen->xch, s->domid, 0);
+	if (theirs < 0)
+		return remus_fail_errno(err, "an event channel of domain %u", s->domid);
+	int ours = xenevtchn_bind_interdomain(s->events, s->domid, (evtchn_port_t)theirs);
+	if (ours < 0)
+		return remus_fail_errno(err, "binding an event channel to domain %u", s->domid);
+	s->port = (evtchn_port_t)ours;
+	drain(s, 20);
+	if (xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, (evtchn_port_t)theirs))
+		return remus_fail_errno(err, "subscribing to the suspends of domain %u", s->domid);
+	return 0;
+}
+
+int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
+			   struct remus_error *err)
+{
+	REMUS_AUTO_FREE char *can = remus_xen_read(xen, domid, "control/feature-suspend");
+	struct remus_error why = REMUS_ERROR_INIT;
+
+	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
+	if (!can || strcmp(can, "1"))
+		return remus_fail(
+			err, -ENOTSUP,
+			"domain %u doesn't say that it can be suspended (control/feature-suspend in "
+			"xenstore): its kernel lacks Xen's suspend support, or has not started yet",
+			domid);
+	if (open_channel(s, &why) < 0) {
+		snprintf(s->note, sizeof s->note, "suspends are polled for: %.200s", why.message);
+		if (s->events)
+			xenevtchn_close(s->events);
+		s->events = NULL;
+	}
+	return 0;
+}
+
+void remus_xen_suspend_close(struct remus_xen_suspend *s)
+{
+	if (!s->xen)
+		return;
+	remus_xen_suspend_settle(s, 0);
+	if (s->events) {
+		xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
+		xenevtchn_close(s->events); /* and with it the channel; the guest's end goes with the guest */
+	}
+	s->events = NULL;
+	s->xen = NULL;
+}
+
+int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *err)
+{
+	char path[64];
+
+	if (s->requested_us)
+		return 0;
+	control_path(s, "shutdown", path);
+	if (!xs_write(s->xen->xs, XBT_NULL, path, "suspend", 7))
+		return remus_fail_errno(err, "xenstore: %s", path);
+	s->requested_us = remus_now_us();
+	return 0;
+}
+
+/* 1 = stopped by a suspend, 0 = runs. */
+static int stopped(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
+{
+	int rc = remus_xen_info(s->xen, s->domid, info, err);
+
+	if (rc < 0)
+		return rc;
+	if (!info->shutdown)
+		return 0;
+	if (info->shutdown_reason == SHUTDOWN_suspend)
+		return 1;
+	return remus_fail(err, -ESHUTDOWN, "domain %u has ended", s->domid);
+}
+
+static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info, struct remus_error *err)
+{
+	for (;;) {
+		int rc = stopped(s, info, err);
+		uint64_t now = remus_now_us();
+		if (rc || now >= until)
+			return rc;
+		if (!s->events) {
+			usleep(1000);
+			continue;
+		}
+		uint64_t left = (until - now) / 1000 + 1;
+		drain(s, left < RECHECK_MS ? (int)left : RECHECK_MS);
+	}
+}
+
+/* Take the request back if the guest has not taken it up. */
+static bool call_off(struct remus_xen_suspend *s)
+{
+	char path[64];
+	unsigned length;
+	bool back = false;
+
+	control_path(s, "shutdown", path);
+	for (int i = 0; i < 5; i++) {
+		xs_transaction_t t = xs_transaction_start(s->xen->xs);
+		if (t == XBT_NULL)
+			break;
+		REMUS_AUTO_FREE char *now = xs_read(s->xen->xs, t, path, &length);
+		back = now && !strcmp(now, "suspend");
+		if (back)
+			xs_write(s->xen->xs, t, path, "", 0);
+		if (xs_transaction_end(s->xen->xs, t, false))
+			break;
+		back = false; /* the guest was quicker: look again */
+	}
+	return back;
+}
+
+int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
+{
+	int rc = stopped(s, info, err); /* a killed engine may have left it so */
+
+	if (rc == 0)
+		rc = remus_xen_suspend_request(s, err);
+	if (rc == 0)
+		rc = await(s, s->requested_us + REMUS_XEN_SUSPEND_MS * 1000u, info, err);
+	if (rc == 0 && !call_off(s)) {
+		rc = await(s, remus_now_us() + REMUS_XEN_GRACE_MS * 1000u, info, err);
+		s->late = rc == 0;
+	}
+	if (rc > 0 && s->requested_us) {
+		uint64_t took = remus_now_us() - s->requested_us;
+		s->usual_us = s->usual_us ? (s->usual_us * 7 + took) / 8 : took;
+	}
+	s->requested_us = 0;
+	if (rc > 0)
+		return 0;
+	return rc < 0 ? rc
+		      : remus_fail(
+				err, -ETIMEDOUT,
+				"domain %u did not suspend within %d ms: it runs on; its kernel's log says "
+				"what would not freeze",
+				s->domid, REMUS_XEN_SUSPEND_MS);
+}
+
+int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *err)
+{
+	xc_dominfo_t info;
+	int rc = stopped(s, &info, err);
+
+	if (rc <= 0)
+		return rc == -ESHUTDOWN ? 0 : rc;
+	if (xc_domain_resume(s->xen->xch, s->domid, 1))
+		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
+	s->late = false;
+	if (!xs_resume_domain(s->xen->xs, s->domid))
+		return remus_fail_errno(err, "domain %u runs, but xenstored was not told", s->domid);
+	return 0;
+}
+
+void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
+{
+	xc_dominfo_t info;
+
+	if (s->requested_us && remus_now_us() - s->requested_us >= older_us) {
+		s->requested_us = 0;
+		s->late = !call_off(s);
+		if (s->late &&
+		    await(s, remus_now_us() + (older_us ? 0 : REMUS_XEN_GRACE_MS * 1000u), &info, NULL) > 0)
+			remus_xen_suspend_resume(s, NULL);
+	}
+	if (s->late && stopped(s, &info, NULL) == 1)
+		remus_xen_suspend_resume(s, NULL);
+}
+
+/* Half of what it takes: measured, the guest runs on for about that long before it begins to freeze. */
+uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *s)
+{
+	return s->usual_us / 2;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Stopping a guest with its own help. Its frontends must know: a guest that was merely paused has event
+ * channels, grants and a shared page that are gone on another host. So it is asked by xenstore
+ * (control/shutdown = "suspend"), freezes itself and calls the hypervisor; a resume that tells it "the suspend
+ * was called off" makes it go on at once, with everything still connected.
+ *
+ * That it has stopped is told by an event channel given to the hypervisor for that purpose; where that fails,
+ * by asking every millisecond. A request can be made ahead of the pause, so that the time until the guest
+ * notices overlaps with its running. A request that nobody waits for is called off (I8).
+ */
+#ifndef REMUS_XEN_SUSPEND_H
+#define REMUS_XEN_SUSPEND_H
+
+#include <stdbool.h>
+#include <xenevtchn.h>
+#include "handles.h"
+
+#define REMUS_XEN_SUSPEND_MS 5000 /* a loaded guest takes 200 ms; seconds mean one that can't freeze */
+#define REMUS_XEN_GRACE_MS   3000 /* more, when it has taken up the request */
+
+struct remus_xen_suspend {
+	const struct remus_xen_handles *xen;
+	uint32_t domid;
+	xenevtchn_handle *events; /* NULL = polling */
+	evtchn_port_t port;
+	char note[256];	       /* why polling, or "" */
+	uint64_t requested_us; /* when, 0 = no request is out */
+	uint64_t usual_us;     /* request to stopped, a running mean */
+	bool late;	       /* it took up a request that was given up: it may still stop */
+};
+
+/* The guest must say that it can be suspended. Nothing of it is changed. */
+int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
+			   uint32_t domid, struct remus_error *err);
+/* Calls off what is out; the guest is left as it is. */
+void remus_xen_suspend_close(struct remus_xen_suspend *suspend);
+int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_error *err);
+/* Request unless that was done, and wait until it has stopped. -ETIMEDOUT: it runs, or will be made to. -ESHUTDOWN:
+ * it ended instead. */
+int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);
+/* Make a guest go on that has stopped; nothing for one that runs. */
+int remus_xen_suspend_resume(struct remus_xen_suspend *suspend, struct remus_error *err);
+/* A request that is older than @older_us is called off; a guest that stopped late is made to go on. */
+void remus_xen_suspend_settle(struct remus_xen_suspend *suspend, uint64_t older_us);
+/* How long before a pause a request should be made, µs. */
+uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *suspend);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which page frames have content of their own: what Xen's getpageframeinfo3 says of them. shared_info, grant
+ * frames and holes answer "no page" and are never sent as memory.
+ */
+#ifndef REMUS_XEN_TYPES_H
+#define REMUS_XEN_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "remus/bitmap.h"
+
+#define REMUS_XEN_TYPES_BATCH 1024u /* the hypervisor's own limit per call */
+
+/* xen/domctl.h: XTAB, XALLOC and BROKEN, 0xd..0xf in the top four bits of 32. */
+static inline bool remus_xen_type_has_content(uint64_t type)
+{
+	return (type >> 28 & 0xf) < 0xd;
+}
+
+/* The frames [first, first+count) have these types: set the bits of those with content. */
+static inline void remus_xen_types_mark(uint64_t *map, uint64_t first, const uint64_t *type, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (remus_xen_type_has_content(type[i]))
+			remus_bitmap_set(map, first + i);
+}
+
+/* Keep those of @pfn that have content, in order; returns how many. */
+static inline size_t remus_xen_types_filter(uint64_t *pfn, const uint64_t *type, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (remus_xen_type_has_content(type[i]))
+			pfn[kept++] = pfn[i];
+	return kept;
+}
+
+#endif
