@@ -19,26 +19,23 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include <xenctrl.h>
-#include <xen/sysctl.h>
-#include <xenguest.h>
 
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
 #include "libxl_wait.h"
+#include "preflight.h"
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
 #include "shadow.h"
 #include "state.h"
 
-#define EARLY_PAGES  4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
-#define FEED_MS	     20000 /* without libxl taking a byte */
-#define DOMID_MS     20000
-#define ACTIVATE_MS  70000 /* a little more than the keeper's own */
-#define STOP_MS	     12000
-#define OVERHEAD_KIB 16384u /* Xen's own tables for a small guest, with room to spare */
+#define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
+#define FEED_MS	    20000 /* without libxl taking a byte */
+#define DOMID_MS    20000
+#define ACTIVATE_MS 70000 /* a little more than the keeper's own */
+#define STOP_MS	    12000
 
 struct standby {
 	struct remus_standby base;
@@ -218,79 +215,6 @@ static int rebuild(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
-/* ---- what can be checked before anything is built ---- */
-
-static int check_policy(const struct remus_xen_handles *xen, const struct standby *s, struct remus_error *err)
-{
-	const struct remus_xen_description *d = &s->description;
-	xc_cpu_policy_t *host = xc_cpu_policy_init(), *guest = xc_cpu_policy_init();
-	int rc = 0;
-
-	if (!host || !guest || xc_cpu_policy_get_system(xen->xch, XEN_SYSCTL_cpu_policy_hvm_max, host))
-		rc = remus_fail_errno(err, "this host's CPU policy");
-	else if (xc_cpu_policy_get_system(xen->xch, XEN_SYSCTL_cpu_policy_hvm_max, guest) ||
-		 xc_cpu_policy_update_cpuid(xen->xch, guest, (const void *)d->cpuid,
-					    (uint32_t)(d->cpuid_bytes / sizeof(xen_cpuid_leaf_t))) ||
-		 xc_cpu_policy_update_msrs(xen->xch, guest, (const void *)d->msr,
-					   (uint32_t)(d->msr_bytes / sizeof(xen_msr_entry_t))))
-		rc = remus_fail_errno(err, "%s: its CPU policy isn't understood here", s->name);
-	else if (!xc_cpu_policy_is_compatible(xen->xch, host, guest))
-		rc = remus_fail(err, -ENOTSUP,
-				"%s sees processor features that this host lacks: mask them in the guest's "
-				"configuration (cpuid=...) and start it anew, or use equal hosts",
-				d->name);
-	if (host)
-		xc_cpu_policy_destroy(host);
-	if (guest)
-		xc_cpu_policy_destroy(guest);
-	return rc;
-}
-
-static int check_host(const struct remus_xen_handles *xen, const struct standby *s, struct remus_error *err)
-{
-	const struct remus_xen_description *d = &s->description;
-	unsigned major, minor;
-	xc_physinfo_t info;
-	uint32_t domid;
-	int rc = remus_xen_version(xen, &major, &minor, err);
-
-	if (rc < 0)
-		return rc;
-	if (major < d->major || (major == d->major && minor < d->minor))
-		return remus_fail(
-			err, -ENOTSUP,
-			"%s runs on Xen %u.%u, this host has %u.%u: a standby's Xen must not be older",
-			d->name, d->major, d->minor, major, minor);
-	if (remus_xen_find(xen, d->name, &domid, NULL) == 0)
-		return remus_fail(err, -EEXIST, "this host has a domain named %s already (%u)", d->name,
-				  domid);
-	if (remus_xen_find(xen, s->name, &domid, NULL) == 0)
-		return remus_fail(err, -EEXIST,
-				  "this host has a domain %s (%u), left by a standby that was killed: "
-				  "`xl destroy %u`",
-				  s->name, domid, domid);
-	if (xc_physinfo(xen->xch, &info))
-		return remus_fail_errno(err, "this host's memory");
-	uint64_t free_kib = info.free_pages * 4, need_kib = d->memory_kib + OVERHEAD_KIB;
-	if (free_kib < need_kib)
-		return remus_fail(
-			err, -ENOMEM, "%s needs %llu MiB of memory, this host has %llu MiB free for domains",
-			d->name, (unsigned long long)need_kib >> 10, (unsigned long long)free_kib >> 10);
-	return check_policy(xen, s, err);
-}
-
-static int check(struct standby *s, struct remus_error *err)
-{
-	struct remus_xen_handles xen;
-	int rc = remus_xen_open(&xen, err);
-
-	if (rc == 0) {
-		rc = check_host(&xen, s, err);
-		remus_xen_close(&xen);
-	}
-	return rc;
-}
-
 /* ---- operations ---- */
 
 static void standby_destroy(struct remus_standby *base)
@@ -334,7 +258,7 @@ static int standby_create(const char *description, const struct remus_standby_co
 	if (rc == 0) {
 		snprintf(s->name, sizeof s->name, "%s--incoming", s->description.name);
 		snprintf(s->locator, sizeof s->locator, "xen:%s", s->description.name);
-		rc = check(s, err);
+		rc = remus_xen_preflight(&s->description, s->name, err);
 	}
 	if (rc == 0)
 		rc = remus_xen_shadow_create(&s->shadow, s->description.pages, err);
