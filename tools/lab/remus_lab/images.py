@@ -23,7 +23,7 @@ XEN_PROGRAMS = ("xl", "xenstored", "xenconsoled", "xenconsole", "libxl-save-help
 XENSTORE_PROGRAMS = ("read", "write", "ls", "list", "rm", "watch", "exists", "chmod")
 # What Xen's hotplug scripts want of GNU's tools, and what the lab itself calls. The rest is busybox.
 TOOLS = ("bash", "ip", "tc", "bridge", "ss", "stat", "date", "readlink", "realpath", "sort", "timeout", "dd")
-OURS = ("remusd", "remusctl")
+OURS = {"remusd": "usr/sbin", "remusctl": "usr/bin", "remus-xen-keeper": "usr/sbin"}
 ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/bash\n",
     "group": "root:x:0:\n",
@@ -122,9 +122,9 @@ def _modules(tree, base):
 
 def _ours(tree, extra, say):
     tree.program(find_program("remus-lab-agent"), "usr/bin/remus-lab-agent")
-    for name in OURS:
+    for name, place in OURS.items():
         try:
-            tree.program(find_program(name), f"usr/sbin/{name}" if name == "remusd" else f"usr/bin/{name}")
+            tree.program(find_program(name), f"{place}/{name}")
         except LabError as e:
             say(f"dom0 gets no {name}: {e}")
     for path in extra:
