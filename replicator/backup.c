@@ -15,6 +15,7 @@
 #include "staging.h"
 
 #define STATUS_PERIOD_US 200000u
+#define ANNOUNCEMENTS	 5
 
 struct backup {
 	struct remus_guest *guest;
@@ -311,7 +312,10 @@ static int carry_out(void *shell, const struct remus_action *a, struct remus_err
 	case REMUS_DO_PASS:
 		return remus_guest_pass(b->guest, err);
 	case REMUS_DO_ANNOUNCE:
-		return remus_guest_announce(b->guest, err);
+		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
+		b->guest->announcements = ANNOUNCEMENTS;
+		remus_guest_announce(b->guest, NULL);
+		return 0;
 	case REMUS_DO_DROP:
 		do_drop(b);
 		return 0;

@@ -177,6 +177,8 @@ void remus_guest_close(struct remus_guest *guest)
 
 /* ---- relay ---- */
 
+#define ANNOUNCE_ATTEMPTS 20 /* failures, half a second apart */
+
 static enum remus_domain_event guest_event(struct remus_guest *guest, char why[REMUS_TEXT_MAX])
 {
 	if (guest->domain)
@@ -206,12 +208,27 @@ static void relay_status(const struct remus_guest *guest, const struct remus_sup
 	supervisor->status(supervisor->context, &status);
 }
 
+/* Once more; an interface that isn't up yet (or any more) is not waited for for ever. */
+static void repeat_announcement(struct remus_guest *guest, const struct remus_supervisor *supervisor,
+				unsigned *attempts)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (remus_guest_announce(guest, &err) == 0) {
+		guest->announcements--;
+	} else if (++*attempts == ANNOUNCE_ATTEMPTS) {
+		guest->announcements = 0;
+		supervisor->event(supervisor->context, REMUS_LEVEL_WARNING, "failed", err.message);
+	}
+}
+
 int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
 		    struct remus_outcome *out, struct remus_error *err)
 {
 	int event_fd = guest->domain ? guest->domain->ops->event_fd(guest->domain)
 				     : guest->standby->ops->event_fd(guest->standby);
 	uint64_t next_status = 0;
+	unsigned attempts = 0;
 
 	if (!strcmp(guest->egress_state ? guest->egress_state : "", "closed")) {
 		int rc = remus_guest_pass(guest, err);
@@ -221,6 +238,8 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 	for (;;) {
 		char why[REMUS_TEXT_MAX] = "";
 
+		if (guest->announcements)
+			repeat_announcement(guest, supervisor, &attempts);
 		if (remus_now_us() >= next_status) {
 			relay_status(guest, supervisor, out);
 			next_status = remus_now_us() + 1000000;

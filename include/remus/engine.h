@@ -76,6 +76,7 @@ struct remus_guest {
 	struct remus_netbuf *nic[REMUS_NICS_MAX];
 	int nics;
 	const char *egress_state;
+	unsigned announcements;		  /* that the relay still has to make */
 	struct remus_addresses addresses; /* to announce: the last committed epoch's */
 };
 

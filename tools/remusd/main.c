@@ -241,6 +241,17 @@ static void poll_sessions(struct daemon *d, const struct pollfd *fds, int count)
 	}
 }
 
+/* The kernel's gate of a Xen guest outlives the engine on purpose (I6), and the guest's interface goes some time
+ * after the guest: what is left of both is removed here (I13). */
+static void sweep_gates(struct daemon *d)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	d->sweep_us = 0;
+	if (remus_netbuf_plug_sweep(NULL, &err) < 0)
+		remus_warn("gates of interfaces that are gone: %s", err.message);
+}
+
 static void loop(struct daemon *d)
 {
 	bool stop = false;
@@ -271,6 +282,8 @@ static void loop(struct daemon *d)
 		if (fds[2].revents)
 			accept_primary(d);
 		control_tell_events(d);
+		if (d->sweep_us && remus_now_us() >= d->sweep_us)
+			sweep_gates(d);
 	}
 }
 
@@ -308,6 +321,8 @@ int main(int argc, char **argv)
 	remus_info("stopping: ending every session in order, guests run on");
 	notify("STOPPING=1");
 	sessions_stop(&d, STOP_DEADLINE_MS);
+	if (d.sweep_us)
+		sweep_gates(&d);
 	control_close(&d);
 	unlink(d.options.control);
 	snprintf(path, sizeof path, "%s/arbiter", d.options.run_dir);

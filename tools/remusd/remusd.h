@@ -76,6 +76,7 @@ struct daemon {
 	int control_fd, listen_fd, signal_fd;
 	bool control_made; /* the control socket is there and ours */
 	bool stopping;
+	uint64_t sweep_us; /* when to look for gates of interfaces that are gone, 0 = no need */
 	struct client *clients;
 };
 

@@ -23,8 +23,9 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define TOMBSTONES   16 /* ended sessions that status still shows */
-#define RESTARTS_MAX 5	/* of a relay or recovery that keeps dying within a minute */
+#define SWEEP_AFTER_US 3000000u /* Xen has removed a dead guest's interfaces by then */
+#define TOMBSTONES     16	/* ended sessions that status still shows */
+#define RESTARTS_MAX   5	/* of a relay or recovery that keeps dying within a minute */
 
 const char *role_name(enum role role)
 {
@@ -363,6 +364,8 @@ static void over(struct daemon *d, struct session *s)
 	s->pid = 0;
 	s->armed = false;
 	record_remove(&d->options, s);
+	if (!strncmp(s->locator, "xen:", 4))
+		d->sweep_us = remus_now_us() + SWEEP_AFTER_US;
 	bool lives_there = s->detached && (s->role != ROLE_RECEIVER || s->active);
 	if (!lives_there || !record_dir_in_use(s->dir, s->locator))
 		remove_tree(s->dir);
