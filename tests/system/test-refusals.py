@@ -135,7 +135,7 @@ class Egress(Refusals):
         self.try_egress(1, ("bridge:br0", "no such kind", "packet:IFNAME"), "--egress", "bridge:br0")
 
     def test_no_permission_for_packets(self):
-        up = [i for i in os.listdir("/sys/class/net") if _ethernet_up(i)]
+        up = [name for _, name in socket.if_nameindex() if _ethernet_up(name)]
         if not up:
             self.skipTest("no Ethernet interface is up here")
         self.try_egress(1, ("packet:" + up[0], "not permitted", "CAP_NET_RAW"), "--egress", "packet:" + up[0],

@@ -90,7 +90,7 @@ class Host:
             try:
                 with open(f"/proc/{pid}/comm", encoding="ascii") as f:
                     names[pid] = f.read().strip()
-            except FileNotFoundError:
+            except (FileNotFoundError, ProcessLookupError):
                 pass  # it ended between the two looks
         return names
 
