@@ -9,325 +9,8 @@
 #include <string.h>
 
 #include "remus/log.h"
-#include "remus/pages.h"
 #include "remus/util.h"
-#include "shell.h"
-#include "staging.h"
-
-#define STATUS_PERIOD_US 200000u
-#define ANNOUNCEMENTS	 5
-
-struct backup {
-	struct remus_guest *guest;
-	const struct remus_receive_config *config;
-	const struct remus_supervisor *up;
-	struct remus_backup machine;
-	struct remus_link *link;
-	struct remus_hello hello;
-	struct remus_key key;
-	struct remus_arbiter *arbiter;
-	struct shell_claimer *claimer;
-	struct shell_timers timers;
-	struct shell_trace trace;
-	struct staging staging;
-
-	struct remus_frame *frame; /* of the step in progress */
-	struct shell_feed feed;
-
-	bool ended;
-	struct remus_status status;
-	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
-	char end_text[REMUS_REASON_MAX];
-};
-
-static void publish(struct backup *b)
-{
-	struct remus_status *s = &b->status;
-	uint64_t now = remus_now_us();
-
-	s->role = "backup";
-	s->state = remus_backup_word(&b->machine);
-	s->protected_now = b->machine.state == REMUS_B_STANDBY && b->machine.linked;
-	s->guest_pages = b->hello.guest_pages;
-	s->epochs_committed = b->machine.committed;
-	s->lag_us = b->last_commit_us ? now - b->last_commit_us : 0;
-	s->egress_state = b->guest->egress_state;
-	remus_guest_egress_stats(b->guest, &s->egress);
-	s->staging_bytes = staging_bytes(&b->staging);
-	if (b->link) {
-		remus_link_stats(b->link, &s->link);
-		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(b->link));
-	}
-	if (b->guest->standby) {
-		s->guest_pid = b->guest->standby->ops->pid(b->guest->standby);
-		snprintf(s->locator, sizeof s->locator, "%s",
-			 b->guest->standby->ops->locator(b->guest->standby));
-	}
-	b->up->status(b->up->context, s);
-	b->next_status_us = now + STATUS_PERIOD_US;
-}
-
-/* ---- actions ---- */
-
-/* Interfaces that come into being with the running guest (vifs) are opened once it runs; until then there is
- * nothing that could let a frame pass. */
-static int prepare_nics(struct backup *b, bool activated, struct remus_error *err)
-{
-	struct remus_standby *standby = b->guest->standby;
-	struct remus_nic nic[REMUS_NICS_MAX];
-	const char *uri[REMUS_NICS_MAX];
-	REMUS_AUTO_FREE char *list = strdup(b->hello.egress);
-
-	if (!list)
-		return remus_fail(err, -ENOMEM, "no memory");
-	int nics = standby->ops->nics(standby, nic, REMUS_NICS_MAX, err);
-	if (nics < 0)
-		return nics;
-	if (activated != (nics > 0 && nic[0].kind == REMUS_NIC_VIF))
-		return 0;
-	return remus_guest_open_nics(b->guest, nic, nics, uri, remus_egress_split(list, uri, REMUS_NICS_MAX),
-				     b->config->hold_bytes, err);
-}
-
-static int prepare_arbiter(struct backup *b, struct remus_error *err)
-{
-	const char *uri = b->config->arbiter_uri ? b->config->arbiter_uri : b->hello.arbiter;
-	int rc = remus_arbiter_create(uri, &b->arbiter, err);
-
-	if (rc == 0)
-		rc = b->arbiter->ops->check(b->arbiter, &b->key, err);
-	if (rc == 0)
-		rc = shell_claimer_create(b->arbiter, &b->key, REMUS_HOLDER_BACKUP, &b->claimer, err);
-	if (rc < 0)
-		remus_error_prefix(err, "arbiter %s as seen from the backup", uri);
-	return rc;
-}
-
-/* Everything that would fail at failover shall fail now, while the guest is safe on the primary. */
-static int prepare(struct backup *b, struct remus_error *err)
-{
-	const struct remus_standby_ops *ops = remus_standby_backend(b->hello.backend);
-	char path[4096];
-
-	if (!ops)
-		return remus_fail(err, -EPROTONOSUPPORT, "this remusd has no backend for %s guests",
-				  b->hello.backend);
-	int rc = b->up->admit(b->up->context, &b->hello, err);
-	if (rc == 0)
-		rc = prepare_arbiter(b, err);
-	if (rc < 0)
-		return rc;
-	struct remus_standby_config config = {
-		.run_dir = b->up->standby_dir(b->up->context),
-		.name = b->hello.domain,
-	};
-	rc = ops->create(b->hello.description, &config, &b->guest->standby, err);
-	if (rc < 0)
-		return rc;
-	uint64_t pages = b->guest->standby->ops->pages(b->guest->standby);
-	if (pages != b->hello.guest_pages)
-		return remus_fail(err, -EPROTO, "the standby has %llu pages of memory, the guest %llu",
-				  (unsigned long long)pages, (unsigned long long)b->hello.guest_pages);
-	rc = prepare_nics(b, false, err);
-	if (rc < 0)
-		return rc;
-	if (b->config->trace_dir) {
-		snprintf(path, sizeof path, "%s/%s.backup.trace", b->config->trace_dir, b->hello.domain);
-		rc = shell_trace_open(&b->trace, path, err);
-		if (rc < 0)
-			return rc;
-	}
-	staging_init(&b->staging, pages);
-	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
-	return 0;
-}
-
-/* Whatever it was, to the primary's operator it is one thing: this host doesn't fit the guest. */
-static int do_prepare(struct backup *b, struct remus_error *err)
-{
-	int rc = prepare(b, err);
-
-	return rc == 0 || rc == -ETIMEDOUT || rc == -EPROTONOSUPPORT ? rc : -EOPNOTSUPP;
-}
-
-static void do_send(struct backup *b, const struct remus_action *a)
-{
-	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
-	struct iovec part = {.iov_base = body, .iov_len = 0};
-
-	if (!b->link)
-		return;
-	switch (a->frame) {
-	case REMUS_FRAME_WELCOME: {
-		struct remus_welcome welcome = {
-			.features = a->value,
-			.staging_bytes = b->staging.cap,
-		};
-		remus_welcome_encode(&welcome, body);
-		part.iov_len = REMUS_WELCOME_SIZE;
-		break;
-	}
-	case REMUS_FRAME_REFUSE:
-		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
-		break;
-	case REMUS_FRAME_ACK:
-		remus_put_le64(body, a->value);
-		part.iov_len = 8;
-		shell_trace_epoch(&b->trace, "ack", a->epoch);
-		break;
-	default:
-		break;
-	}
-	remus_link_send(b->link, a->frame, REMUS_FRAME_MANDATORY, a->epoch, &part, part.iov_len ? 1 : 0, NULL,
-			NULL);
-}
-
-static int do_apply_sync(struct backup *b, struct remus_error *err)
-{
-	const struct remus_frame *f = b->frame;
-	int64_t n = remus_pages_check(f->payload, f->header.length, b->hello.guest_pages, err);
-
-	if (n >= 0)
-		n = remus_pages_apply(f->payload, f->header.length, b->hello.guest_pages, staging_locate,
-				      b->guest->standby, err);
-	if (n < 0)
-		return (int)n;
-	b->status.sync_sent += (uint64_t)n;
-	b->status.sync_total = b->hello.guest_pages;
-	return 0;
-}
-
-static void do_verify(struct backup *b, uint64_t epoch)
-{
-	struct remus_error err = REMUS_ERROR_INIT;
-	struct remus_commit commit;
-	int rc = remus_commit_decode(b->frame->payload, b->frame->header.length, &commit, &err);
-
-	if (rc == 0)
-		rc = staging_verify(&b->staging, epoch, &commit, &err);
-	struct remus_event *ev =
-		shell_raise(&b->feed, rc == 0 ? REMUS_EV_EPOCH_VERIFIED : REMUS_EV_EPOCH_BAD, err.message);
-	ev->epoch = epoch;
-	if (rc == 0)
-		ev->digest = commit.digest;
-}
-
-static int do_apply(struct backup *b, struct remus_error *err)
-{
-	struct remus_addresses addresses = b->staging.addresses;
-	uint64_t bytes = b->staging.page_bytes + b->staging.state_bytes, pages = b->staging.pages;
-	int rc = staging_apply(&b->staging, b->guest->standby, err);
-
-	if (rc < 0)
-		return rc;
-	b->guest->addresses = addresses;
-	b->last_commit_us = remus_now_us();
-	b->status.wire_bytes += bytes;
-	b->status.raw_bytes += pages * REMUS_PAGE_SIZE;
-	b->status.dirty_last = pages;
-	return 0;
-}
-
-static int do_activate(struct backup *b, struct remus_error *err)
-{
-	int rc = b->guest->standby->ops->activate(b->guest->standby, err);
-
-	if (rc < 0)
-		return rc;
-	b->status.activate_us = remus_now_us() - b->claimed_us;
-	struct remus_error why = REMUS_ERROR_INIT;
-	if (prepare_nics(b, true, &why) < 0) /* it runs and its frames pass: only announcements are missing */
-		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "failed", why.message);
-	shell_raise(&b->feed, REMUS_EV_ACTIVATED, NULL);
-	return 0;
-}
-
-static void do_drop(struct backup *b)
-{
-	struct remus_guest *g = b->guest;
-
-	staging_clear(&b->staging);
-	for (int i = 0; i < g->nics; i++)
-		g->nic[i]->ops->close(g->nic[i]);
-	g->nics = 0;
-	if (g->standby) {
-		g->standby->ops->destroy(g->standby);
-		g->standby->ops->close(g->standby);
-	}
-	g->standby = NULL;
-}
-
-static int carry_out(void *shell, const struct remus_action *a, struct remus_error *err)
-{
-	struct backup *b = shell;
-
-	switch (a->type) {
-	case REMUS_DO_REPORT:
-		snprintf(b->status.reason, sizeof b->status.reason, "%s", a->text);
-		publish(b);
-		return 0;
-	case REMUS_DO_EVENT:
-		b->up->event(b->up->context, a->level, a->kind, a->text);
-		return 0;
-	case REMUS_DO_SET_TIMER:
-		b->timers.at_us[a->timer] = a->at_us ? a->at_us : 1;
-		return 0;
-	case REMUS_DO_CANCEL_TIMER:
-		b->timers.at_us[a->timer] = 0;
-		return 0;
-	case REMUS_DO_SEND:
-		do_send(b, a);
-		return 0;
-	case REMUS_DO_BIND:
-		remus_link_bind(b->link, b->key.session, b->key.generation);
-		return 0;
-	case REMUS_DO_CLOSE_LINK:
-		if (b->link)
-			remus_link_close(b->link);
-		b->link = NULL;
-		return 0;
-	case REMUS_DO_CLAIM:
-		if (!b->lost_us) { /* a hand-over: no silence to measure */
-			b->lost_us = remus_now_us();
-			b->last_heard_us = b->lost_us;
-		}
-		shell_claimer_ask(b->claimer, remus_now_us());
-		return 0;
-	case REMUS_DO_PREPARE:
-		return do_prepare(b, err);
-	case REMUS_DO_APPLY_SYNC:
-		return do_apply_sync(b, err);
-	case REMUS_DO_STAGE:
-		return staging_add(&b->staging, a->epoch, b->frame, err);
-	case REMUS_DO_ABORT_EPOCH:
-		staging_clear(&b->staging);
-		return 0;
-	case REMUS_DO_VERIFY:
-		do_verify(b, a->epoch);
-		return 0;
-	case REMUS_DO_APPLY:
-		return do_apply(b, err);
-	case REMUS_DO_ACTIVATE:
-		return do_activate(b, err);
-	case REMUS_DO_PASS:
-		return remus_guest_pass(b->guest, err);
-	case REMUS_DO_ANNOUNCE:
-		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
-		b->guest->announcements = ANNOUNCEMENTS;
-		remus_guest_announce(b->guest, NULL);
-		return 0;
-	case REMUS_DO_DROP:
-		do_drop(b);
-		return 0;
-	case REMUS_DO_END:
-		b->ended = true;
-		snprintf(b->end_text, sizeof b->end_text, "%s", a->text);
-		return 0;
-	default:
-		return remus_fail(err, -ENOSYS, "%s is not an action of a backup",
-				  remus_action_name(a->type));
-	}
-}
+#include "backup.h"
 
 static void step(void *machine, const struct remus_event *event, struct remus_actions *out)
 {
@@ -474,7 +157,7 @@ static void loop(struct backup *b)
 			break;
 		now = remus_now_us();
 		if (now >= b->next_status_us)
-			publish(b);
+			backup_publish(b);
 
 		struct remus_standby *standby = b->guest->standby;
 		struct pollfd fds[4] = {
@@ -506,14 +189,14 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 		.machine = &b->machine,
 		.shell = b,
 		.step = step,
-		.carry_out = carry_out,
+		.carry_out = backup_carry_out,
 	};
 	int rc = remus_link_start(transport, &config->link, &b->link, err);
 	if (rc == 0) {
 		struct remus_event start = {.type = REMUS_EV_START};
 		shell_feed(&b->feed, &start);
 		loop(b);
-		publish(b);
+		backup_publish(b);
 		memset(out, 0, sizeof *out);
 		out->guest_here = b->machine.state == REMUS_B_ACTIVE;
 		out->armed = b->machine.committed > 0;
@@ -521,7 +204,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 		snprintf(out->reason, sizeof out->reason, "%s", b->end_text);
 	}
 	if (!b->ended || b->machine.state != REMUS_B_ACTIVE)
-		do_drop(b);
+		backup_drop(b);
 	staging_clear(&b->staging);
 	if (b->link)
 		remus_link_close(b->link);

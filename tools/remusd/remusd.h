@@ -9,7 +9,8 @@
  *   control.c    clients of the control socket: requests in, answers out
  *   request.c    what a request may hold
  *   verbs.c      what they can ask for
- *   sessions.c   the table of domains, and what happens when a child says something or dies
+ *   sessions.c   the table of domains, and what children say
+ *   endings.c    what happens when one ends
  *   spawn.c      making children
  *   child.c      the child's end of the pair: struct remus_supervisor
  *   engine.c     a child that protects (and then relays) a guest
@@ -96,6 +97,8 @@ struct session *session_new(struct daemon *d, enum role role, const char *name, 
 void session_name(struct session *s, const char *name); /* made fit for a file's */
 void session_drop(struct daemon *d, struct session *s);
 json_t *session_json(const struct session *s); /* new */
+/* An event of @s, in the log and for whoever follows. */
+void session_event(struct session *s, const char *level, const char *kind, const char *text);
 /* A message from a session's child is waiting, or its end of the pair is closed. */
 void session_readable(struct daemon *d, struct session *s);
 /* A child ended. */

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Between backup.c (the loop) and backup_actions.c (what the machine wants done). Private to both. */
+#ifndef REMUS_BACKUP_H
+#define REMUS_BACKUP_H
+
+#include "shell.h"
+#include "staging.h"
+
+struct backup {
+	struct remus_guest *guest;
+	const struct remus_receive_config *config;
+	const struct remus_supervisor *up;
+	struct remus_backup machine;
+	struct remus_link *link;
+	struct remus_hello hello;
+	struct remus_key key;
+	struct remus_arbiter *arbiter;
+	struct shell_claimer *claimer;
+	struct shell_timers timers;
+	struct shell_trace trace;
+	struct staging staging;
+
+	struct remus_frame *frame; /* of the step in progress */
+	struct shell_feed feed;
+
+	bool ended;
+	struct remus_status status;
+	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
+	char end_text[REMUS_REASON_MAX];
+};
+
+/* shell_feed's carry_out; @shell is a struct backup. */
+int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);
+/* Tell the supervisor how things stand. */
+void backup_publish(struct backup *b);
+/* Destroy the standby and all that belongs to it. */
+void backup_drop(struct backup *b);
+
+#endif

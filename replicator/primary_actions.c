@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the primary's machine wants done, one function per kind of action, and the figures that come of it. Nothing
+ * here decides: a failure goes back to the machine as an event.
+ */
+#include "primary.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "remus/bitmap.h"
+#include "remus/util.h"
+
+#define STATUS_PERIOD_US 200000u
+
+/* ---- status ---- */
+
+void primary_publish(struct primary *p)
+{
+	struct remus_status *s = &p->status;
+	struct remus_encoder_stats encoder;
+	uint64_t now = remus_now_us();
+	uint64_t epochs = p->pause.count;
+
+	s->role = "primary";
+	s->state = remus_primary_word(&p->machine);
+	s->protected_now = remus_primary_protected(&p->machine);
+	s->guest_pages = p->capture->guest_pages;
+	s->guest_pid = p->guest->domain->ops->pid(p->guest->domain);
+	s->epochs_committed = p->machine.committed;
+	s->epochs_aborted = p->machine.aborted;
+	shell_samples_quantiles(&p->pause, &s->pause);
+	shell_samples_quantiles(&p->commit, &s->commit);
+	if (epochs) {
+		s->parts.stop = p->sums.stop / epochs;
+		s->parts.save = p->sums.save / epochs;
+		s->parts.scan = p->sums.scan / epochs;
+		s->parts.copy = p->sums.copy / epochs;
+		s->parts.resume = p->sums.resume / epochs;
+		s->dirty_mean = (double)p->pages_sum / (double)epochs;
+	}
+	s->lag_us = p->committed_us ? now - p->committed_us : 0;
+	s->egress_state = p->guest->egress_state;
+	remus_guest_egress_stats(p->guest, &s->egress);
+	s->held_total = p->held_total;
+	remus_encoder_stats(p->capture->encoder, &encoder);
+	s->cache_bytes = encoder.cache_bytes;
+	s->cache_cap = encoder.cache_cap;
+	s->staging_bytes = capture_memory(p->capture);
+	if (p->link) {
+		remus_link_stats(p->link, &s->link);
+		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(p->link));
+	}
+	p->up->status(p->up->context, s);
+	p->next_status_us = now + STATUS_PERIOD_US;
+}
+
+/* ---- actions ---- */
+
+static int do_connect(struct primary *p, struct remus_error *err)
+{
+	int rc = remus_link_connect(p->config->host, p->config->port, &p->config->link, &p->link, err);
+
+	if (rc == 0)
+		shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
+	return rc;
+}
+
+static int send_hello(struct primary *p, struct remus_error *err)
+{
+	const struct remus_protect_config *c = p->config;
+	REMUS_AUTO_FREE char *description = NULL;
+	REMUS_AUTO_FREE uint8_t *payload = NULL;
+	size_t length;
+	int rc = p->guest->domain->ops->describe(p->guest->domain, &description, err);
+
+	if (rc < 0)
+		return rc;
+	struct remus_hello hello = {
+		.generation = c->key.generation,
+		.features_offered = REMUS_FEATURES_KNOWN,
+		.features_required = REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4,
+		.guest_pages = p->capture->guest_pages,
+		.interval_ms = (uint32_t)(c->machine.interval_us / 1000),
+		.heartbeat_ms = c->link.heartbeat_ms,
+		.dead_ms = c->link.dead_ms,
+		.backend = (char *)p->guest->domain->ops->backend,
+		.domain = (char *)c->name,
+		.arbiter = (char *)c->arbiter_uri,
+		.egress = (char *)(c->standby_egress ? c->standby_egress : ""),
+		.description = description,
+	};
+	memcpy(hello.session, c->key.session, sizeof hello.session);
+	rc = remus_hello_encode(&hello, &payload, &length, err);
+	if (rc < 0)
+		return rc;
+	struct iovec part = {.iov_base = payload, .iov_len = length};
+	return remus_link_send(p->link, REMUS_FRAME_HELLO, REMUS_FRAME_MANDATORY, 0, &part, 1, NULL, err);
+}
+
+static int do_send(struct primary *p, const struct remus_action *a, struct remus_error *err)
+{
+	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
+	struct iovec part = {.iov_base = body, .iov_len = 0};
+
+	if (!p->link)
+		return 0;
+	switch (a->frame) {
+	case REMUS_FRAME_HELLO:
+		return send_hello(p, err); /* a description that can't be made is a failure of its own */
+	case REMUS_FRAME_END:
+		remus_put_le32(body, (uint32_t)a->value);
+		part.iov_len = 4;
+		break;
+	case REMUS_FRAME_REFUSE:
+		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
+		break;
+	default:
+		break;
+	}
+	remus_link_send(p->link, a->frame, REMUS_FRAME_MANDATORY, a->epoch, &part, part.iov_len ? 1 : 0, NULL,
+			NULL);
+	return 0; /* a link that can't send is lost; LINK_LOST follows */
+}
+
+static int do_pause(struct primary *p, struct remus_error *err)
+{
+	struct remus_domain *d = p->guest->domain;
+
+	p->pause_begin_us = remus_now_us();
+	int rc = d->ops->pause(d, err);
+	p->capture->parts.stop = remus_now_us() - p->pause_begin_us;
+	return rc;
+}
+
+static int do_resume(struct primary *p, struct remus_error *err)
+{
+	struct remus_domain *d = p->guest->domain;
+	uint64_t t = remus_now_us();
+	int rc = d->ops->resume(d, err);
+
+	p->resumed_us = remus_now_us();
+	p->capture->parts.resume = p->resumed_us - t;
+	return rc;
+}
+
+/* The staged epoch's figures: they count once it is on its way. */
+static void count_epoch(struct primary *p)
+{
+	const struct remus_pause_parts *parts = &p->capture->parts;
+
+	shell_samples_add(&p->pause, p->resumed_us - p->pause_begin_us);
+	p->sums.stop += parts->stop;
+	p->sums.save += parts->save;
+	p->sums.scan += parts->scan;
+	p->sums.copy += parts->copy;
+	p->sums.resume += parts->resume;
+	p->pages_sum += p->capture->count;
+	p->status.dirty_last = p->capture->count;
+	p->status.raw_bytes += p->capture->count * REMUS_PAGE_SIZE + p->capture->state_bytes;
+}
+
+static int do_send_epoch(struct primary *p, uint64_t epoch, struct remus_error *err)
+{
+	uint64_t digest = 0;
+
+	if (!p->link)
+		return remus_fail(err, -EPIPE, "the link is gone");
+	if (epoch == 1)
+		p->up->armed(p->up->context);
+	if (p->resumed_us < p->pause_begin_us)
+		p->resumed_us = remus_now_us(); /* a hand-over doesn't resume */
+	count_epoch(p);
+	int rc = capture_send(p->capture, p->link, &digest, &p->status.wire_bytes, err);
+	if (rc < 0)
+		return rc;
+	p->status.epochs_sent = epoch;
+	struct remus_event *ev = shell_raise(&p->feed, REMUS_EV_SENT, NULL);
+	ev->epoch = epoch;
+	ev->digest = digest;
+	ev->resumed_us = p->resumed_us;
+	return 0;
+}
+
+static int do_release(struct primary *p, uint64_t epoch, struct remus_error *err)
+{
+	uint64_t now = remus_now_us();
+
+	p->committed_us = p->pause_begin_us;
+	shell_samples_add(&p->commit, now - p->pause_begin_us);
+	shell_trace_epoch(&p->trace, "release", epoch);
+	return remus_guest_release(p->guest, epoch, err);
+}
+
+static int do_seal(struct primary *p, uint64_t epoch, struct remus_error *err)
+{
+	struct remus_netbuf_stats stats;
+	int rc = remus_guest_seal(p->guest, epoch, err);
+
+	remus_guest_egress_stats(p->guest, &stats);
+	p->held_total +=
+		stats.held_packets; /* all of them belong to this epoch: the one before was released */
+	shell_trace_accepted(&p->trace, "seal", epoch, p->guest);
+	return rc;
+}
+
+static int do_domain(struct primary *p, enum remus_action_type type, struct remus_error *err)
+{
+	struct remus_domain *d = p->guest->domain;
+	int rc = 0;
+
+	switch (type) {
+	case REMUS_DO_TRACK_START:
+		rc = d->ops->track_start(d, err);
+		if (rc == 0) {
+			snprintf(p->status.tracking, sizeof p->status.tracking, "%s", d->ops->track_name(d));
+			snprintf(p->status.tracking_note, sizeof p->status.tracking_note, "%s",
+				 d->ops->track_note(d));
+		}
+		return rc;
+	case REMUS_DO_TRACK_STOP:
+		d->ops->track_stop(d);
+		return 0;
+	default:
+		return d->ops->destroy(d, err);
+	}
+}
+
+static int do_egress(struct primary *p, enum remus_action_type type, struct remus_error *err)
+{
+	switch (type) {
+	case REMUS_DO_HOLD:
+		shell_trace_accepted(&p->trace, "hold", 0, p->guest);
+		return remus_guest_hold(p->guest, err);
+	case REMUS_DO_PASS:
+		shell_trace_epoch(&p->trace, "pass", 0);
+		return remus_guest_pass(p->guest, err);
+	default:
+		shell_trace_epoch(&p->trace, "discard", 0);
+		return remus_guest_discard(p->guest, err);
+	}
+}
+
+static int begin_round(struct primary *p, struct remus_error *err)
+{
+	int rc = capture_round_begin(p->capture, p->round, err);
+
+	if (rc == 0)
+		p->status.sync_total = remus_bitmap_count(p->capture->pending, p->capture->guest_pages);
+	return rc;
+}
+
+int primary_carry_out(void *shell, const struct remus_action *a, struct remus_error *err)
+{
+	struct primary *p = shell;
+
+	switch (a->type) {
+	case REMUS_DO_REPORT:
+		snprintf(p->status.reason, sizeof p->status.reason, "%s", a->text);
+		primary_publish(p);
+		return 0;
+	case REMUS_DO_EVENT:
+		p->up->event(p->up->context, a->level, a->kind, a->text);
+		return 0;
+	case REMUS_DO_SET_TIMER:
+		p->timers.at_us[a->timer] = a->at_us ? a->at_us : 1;
+		return 0;
+	case REMUS_DO_CANCEL_TIMER:
+		p->timers.at_us[a->timer] = 0;
+		return 0;
+	case REMUS_DO_SEND:
+		return do_send(p, a, err);
+	case REMUS_DO_BIND:
+		remus_link_bind(p->link, p->config->key.session, p->config->key.generation);
+		return 0;
+	case REMUS_DO_CLOSE_LINK:
+		if (p->link)
+			remus_link_close(p->link);
+		p->link = NULL;
+		p->syncing = false;
+		return 0;
+	case REMUS_DO_CLAIM:
+		shell_claimer_ask(p->claimer, remus_now_us());
+		return 0;
+	case REMUS_DO_RETIRE:
+		return p->config->arbiter->ops->retire(p->config->arbiter, &p->config->key, err);
+	case REMUS_DO_END:
+		p->ended = true;
+		snprintf(p->end_text, sizeof p->end_text, "%s", a->text);
+		return 0;
+	case REMUS_DO_CONNECT:
+		return do_connect(p, err);
+	case REMUS_DO_TRACK_START:
+	case REMUS_DO_TRACK_STOP:
+	case REMUS_DO_DESTROY:
+		return do_domain(p, a->type, err);
+	case REMUS_DO_SYNC_ROUND:
+		p->round = (unsigned)a->value;
+		p->status.sync_round = p->round;
+		p->syncing = true;
+		return begin_round(p, err);
+	case REMUS_DO_PAUSE:
+		return do_pause(p, err);
+	case REMUS_DO_CAPTURE:
+		return capture_take(p->capture, a->epoch, err);
+	case REMUS_DO_ABORT_EPOCH:
+		capture_abort(p->capture, a->epoch);
+		return 0;
+	case REMUS_DO_HOLD:
+	case REMUS_DO_PASS:
+	case REMUS_DO_DISCARD:
+		return do_egress(p, a->type, err);
+	case REMUS_DO_SEAL:
+		return do_seal(p, a->epoch, err);
+	case REMUS_DO_RESUME:
+		return do_resume(p, err);
+	case REMUS_DO_SEND_EPOCH:
+		return do_send_epoch(p, a->epoch, err);
+	case REMUS_DO_RELEASE:
+		return do_release(p, a->epoch, err);
+	default:
+		return remus_fail(err, -ENOSYS, "%s is not an action of a primary",
+				  remus_action_name(a->type));
+	}
+}
