@@ -26,7 +26,7 @@ void primary_publish(struct primary *p)
 	s->role = "primary";
 	s->state = remus_primary_word(&p->machine);
 	s->protected_now = remus_primary_protected(&p->machine);
-	s->guest_pages = p->capture->guest_pages;
+	s->guest_pages = p->memory_pages ? p->memory_pages : p->capture->guest_pages;
 	s->guest_pid = p->guest->domain->ops->pid(p->guest->domain);
 	s->epochs_committed = p->machine.committed;
 	s->epochs_aborted = p->machine.aborted;
@@ -246,9 +246,12 @@ static int begin_round(struct primary *p, struct remus_error *err)
 {
 	int rc = capture_round_begin(p->capture, p->round, err);
 
-	if (rc == 0)
-		p->status.sync_total = remus_bitmap_count(p->capture->pending, p->capture->guest_pages);
-	return rc;
+	if (rc < 0)
+		return rc;
+	p->status.sync_total = remus_bitmap_count(p->capture->pending, p->capture->guest_pages);
+	if (p->round == 1)
+		p->memory_pages = p->status.sync_total;
+	return 0;
 }
 
 int primary_carry_out(void *shell, const struct remus_action *a, struct remus_error *err)
