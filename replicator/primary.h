@@ -21,8 +21,7 @@ struct primary {
 
 	bool ended, quit_wanted, syncing;
 	unsigned round;
-	uint64_t
-		memory_pages; /* that the guest has: those of the first round; a PVH guest's frame numbers are sparse */
+	uint64_t memory_pages; /* of round 1: a PVH guest's frame numbers are sparse */
 	uint64_t pause_begin_us, resumed_us, committed_us;
 	uint64_t next_status_us;
 	uint64_t asked_for; /* the epoch timer for which a stop was asked for ahead */
