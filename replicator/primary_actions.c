@@ -251,6 +251,7 @@ static int begin_round(struct primary *p, struct remus_error *err)
 	p->status.sync_total = remus_bitmap_count(p->capture->pending, p->capture->guest_pages);
 	if (p->round == 1)
 		p->memory_pages = p->status.sync_total;
+	primary_publish(p); /* a copy may be over before the next periodic status */
 	return 0;
 }
 

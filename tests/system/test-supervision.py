@@ -10,7 +10,7 @@ from rig.case import SystemTest
 from rig.fake import FakeGuest
 from rig.main import main
 
-BIG = {"pages": 65536, "rate": 200}  # 256 MiB: the first full copy takes a while
+BIG = {"pages": 196608, "rate": 200}  # 768 MiB: the first full copy takes a while
 
 
 class Killed(SystemTest):
