@@ -54,7 +54,10 @@ class Qemu:
 
     def _answers(self):
         assert self.process.poll() is None, f"QEMU ended with status {self.process.returncode}"
-        return os.path.exists(self.probe) and self.qmp("query-status")
+        try:
+            return os.path.exists(self.probe) and self.qmp("query-status")
+        except ConnectionRefusedError:
+            return False  # bound, not listening yet
 
     def qmp(self, command, **arguments):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
