@@ -34,7 +34,8 @@ int remus_fail(struct remus_error *err, int code, const char *fmt, ...) __attrib
 /* As remus_fail(), with ": " and strerror(errno) appended and -errno returned. errno must be set. */
 int remus_fail_errno(struct remus_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Put "context: " before the message that @err already holds (no-op for NULL). Returns err->code. */
+/* Put "context: " before the message that @err already holds. Returns err->code; for NULL it does nothing and
+ * returns 0, so a caller whose @err may be NULL returns its own code. */
 int remus_error_prefix(struct remus_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #endif
