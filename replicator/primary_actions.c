@@ -60,7 +60,10 @@ void primary_publish(struct primary *p)
 
 static int do_connect(struct primary *p, struct remus_error *err)
 {
-	int rc = remus_link_connect(p->config->host, p->config->port, &p->config->link, &p->link, err);
+	struct remus_link_config setup = p->config->link;
+
+	setup.dead_ms = remus_link_setup_dead_ms(setup.dead_ms);
+	int rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
 
 	if (rc == 0)
 		shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
@@ -262,6 +265,8 @@ int primary_carry_out(void *shell, const struct remus_action *a, struct remus_er
 	switch (a->type) {
 	case REMUS_DO_REPORT:
 		snprintf(p->status.reason, sizeof p->status.reason, "%s", a->text);
+		if (p->link && remus_primary_protected(&p->machine))
+			remus_link_timing(p->link, p->config->link.heartbeat_ms, p->config->link.dead_ms);
 		primary_publish(p);
 		return 0;
 	case REMUS_DO_EVENT:
