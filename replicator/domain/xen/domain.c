@@ -450,7 +450,7 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 	xc_domain_pause(d->xen.xch, d->domid); /* at once; taking it apart takes libxl a while */
 	remus_xen_logdirty_stop(&d->log);
 	remus_xen_memory_drop(&d->memory);
-	int rc = remus_xen_libxl_destroy(d->xen.log, d->domid, DESTROY_MS, err);
+	int rc = remus_xen_libxl_destroy(d->domid, DESTROY_MS, err);
 	return rc < 0 ? remus_error_prefix(err, "%s", name_of(d)), rc : 0;
 }
 

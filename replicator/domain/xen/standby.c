@@ -33,7 +33,7 @@
 
 #define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
 #define FEED_MS	    20000 /* without libxl taking a byte */
-#define DOMID_MS    20000
+#define DOMID_MS    20000 /* hotplug scripts included, which take 2 s on a slow machine */
 #define ACTIVATE_MS 70000 /* a little more than the keeper's own */
 #define STOP_MS	    12000
 
@@ -86,7 +86,7 @@ static void end_domain(struct standby *s)
 	bool runs;
 
 	remus_xen_keeper_stop(&s->keeper, STOP_MS);
-	if (domain_there(s, &runs) && remus_xen_libxl_destroy(NULL, s->domid, STOP_MS, &err) < 0)
+	if (domain_there(s, &runs) && remus_xen_libxl_destroy(s->domid, STOP_MS, &err) < 0)
 		remus_error_log("%s: %s", s->name, err.message);
 	s->domid = 0;
 }
