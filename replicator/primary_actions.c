@@ -132,6 +132,12 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	struct remus_domain *d = p->guest->domain;
 
 	p->pause_begin_us = remus_now_us();
+	if (p->asked_us) { /* it may have stopped before this moment, which came later than expected */
+		uint64_t stopping = p->asked_us + d->ops->pause_lead(d);
+		if (stopping < p->pause_begin_us && stopping > p->resumed_us)
+			p->pause_begin_us = stopping;
+		p->asked_us = 0;
+	}
 	int rc = d->ops->pause(d, err);
 	p->capture->parts.stop = remus_now_us() - p->pause_begin_us;
 	return rc;
@@ -190,6 +196,8 @@ static int do_release(struct primary *p, uint64_t epoch, struct remus_error *err
 {
 	uint64_t now = remus_now_us();
 
+	uint64_t took = now - p->resumed_us;
+	p->ack_usual_us = p->ack_usual_us ? (p->ack_usual_us * 7 + took) / 8 : took;
 	p->committed_us = p->pause_begin_us;
 	shell_samples_add(&p->commit, now - p->pause_begin_us);
 	shell_trace_epoch(&p->trace, "release", epoch);

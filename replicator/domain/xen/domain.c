@@ -425,6 +425,7 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 		free(fired);
 		look = true;
 	}
+	remus_xen_suspend_tell(&d->suspend);
 	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_us + STALE_ASK_US);
 	if (d->log.on && now - d->scrubbed_us > SCRUB_PERIOD_US) {
 		unsigned n = remus_xen_memory_scrub(&d->memory, SCRUB_PAGES, d->again);

@@ -2,6 +2,7 @@
 /* See suspend.h. */
 #include "suspend.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,6 +79,7 @@ void remus_xen_suspend_close(struct remus_xen_suspend *s)
 	if (!s->xen)
 		return;
 	remus_xen_suspend_settle(s, 0);
+	remus_xen_suspend_tell(s);
 	if (s->events) {
 		xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
 		xenevtchn_close(s->events); /* and with it the channel; the guest's end goes with the guest */
@@ -92,6 +94,7 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 
 	if (s->requested_us)
 		return 0;
+	remus_xen_suspend_tell(s);
 	control_path(s, "shutdown", path);
 	if (!xs_write(s->xen->xs, XBT_NULL, path, "suspend", 7))
 		return remus_fail_errno(err, "xenstore: %s", path);
@@ -189,9 +192,15 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 	if (xc_domain_resume(s->xen->xch, s->domid, 1))
 		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
 	s->late = false;
-	if (!xs_resume_domain(s->xen->xs, s->domid))
-		return remus_fail_errno(err, "domain %u runs, but xenstored was not told", s->domid);
+	s->untold = true;
 	return 0;
+}
+
+void remus_xen_suspend_tell(struct remus_xen_suspend *s)
+{
+	if (s->untold && !xs_resume_domain(s->xen->xs, s->domid))
+		remus_warn("domain %u runs again, but xenstored was not told: %s", s->domid, strerror(errno));
+	s->untold = false;
 }
 
 void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)

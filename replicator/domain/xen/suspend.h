@@ -27,6 +27,7 @@ struct remus_xen_suspend {
 	char note[256];	       /* why polling, or "" */
 	uint64_t requested_us; /* when, 0 = no request is out */
 	uint64_t usual_us;     /* request to stopped, a running mean */
+	bool untold;	       /* it was resumed, xenstored doesn't know yet */
 	bool late;	       /* it took up a request that was given up: it may still stop */
 };
 
@@ -41,6 +42,8 @@ int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_er
 int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);
 /* Make a guest go on that has stopped; nothing for one that runs. */
 int remus_xen_suspend_resume(struct remus_xen_suspend *suspend, struct remus_error *err);
+/* Tell xenstored of the resume, so that it notices the domain's next end; beside the pause, not in it. */
+void remus_xen_suspend_tell(struct remus_xen_suspend *suspend);
 /* A request that is older than @older_us is called off; a guest that stopped late is made to go on. */
 void remus_xen_suspend_settle(struct remus_xen_suspend *suspend, uint64_t older_us);
 /* How long before a pause a request should be made, µs. */
