@@ -123,8 +123,17 @@ def compare(lab, opts, say):
     return OK if result["result"] == "pass" else FAIL
 
 
+def matrix(lab, opts, say):
+    from . import matrix as walk  # pylint: disable=import-outside-toplevel
+    result = walk.hold(lab, opts, machines(lab), say)
+    say("\n".join(walk.lines(result)))
+    if opts.json:
+        print(json.dumps(result), flush=True)
+    return OK if result["result"] == "pass" else FAIL
+
+
 VERBS = {"run": run, "push": push, "guest": guest, "exec": execute, "status": status, "drill": drill,
-         "compare": compare}
+         "compare": compare, "matrix": matrix}
 
 
 def carry_out(lab, opts, say):

@@ -30,8 +30,8 @@ class XenHost:
         self.offset_us = self.uncertain_us = 0  # of the host's clock: what to add to have ours, how wrong that may be
 
     # ---- remusd ----
-    def start_remusd(self):
-        self.agent.must(f"mkdir -p {RUN} && (setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
+    def start_remusd(self, environment=""):
+        self.agent.must(f"mkdir -p {RUN} && ({environment} setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
                         f"--control {RUN}/control --trace /lab/{self.name}/trace --log-level info "
                         f"</dev/null >>/lab/{self.name}/remusd.log 2>&1 & echo $! >/run/remusd.pid)", 20)
         wait_for(f"remusd on host {self.name} to answer", 15, lambda: bool(self.status_or_none()), 0.2)
