@@ -340,6 +340,22 @@ static int run(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
+/* Linux tells xenstore when it boots, and not again on another host. Without it the guest could not be protected from
+ * here: it was protected there, so it can. */
+static void say_suspendable(const struct standby *s)
+{
+	struct remus_xen_handles xen;
+	char path[64];
+
+	snprintf(path, sizeof path, "/local/domain/%u/control/feature-suspend", s->domid);
+	if (remus_xen_open(&xen, NULL) < 0)
+		return;
+	if (!xs_write(xen.xs, XBT_NULL, path, "1", 1))
+		remus_warn("xenstore: %s can't be written: %s can't be protected from here", path,
+			   s->description.name);
+	remus_xen_close(&xen);
+}
+
 static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
@@ -366,6 +382,7 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return rc;
 	}
 	s->activated = true;
+	say_suspendable(s);
 	return 0;
 }
 

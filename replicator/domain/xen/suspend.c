@@ -63,7 +63,8 @@ int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_h
 		return remus_fail(
 			err, -ENOTSUP,
 			"domain %u doesn't say that it can be suspended (control/feature-suspend in "
-			"xenstore): its kernel lacks Xen's suspend support, or has not started yet",
+			"xenstore): its kernel lacks Xen's suspend support, or has not started yet. One that "
+			"xl restored or migrated does not say so again: write 1 there for it",
 			domid);
 	return 0;
 }
