@@ -62,7 +62,7 @@ class Cases(unittest.TestCase):
         for case in cases.CASES:
             self.assertIn(case.record, ("none", "one"), case.name)
             self.assertTrue(set(case.survivors) <= set("ab"), case.name)
-            self.assertTrue(set(case.options) <= {"reboot", "stays", "poll", "back"}, case.name)
+            self.assertTrue(set(case.options) <= {"reboot", "stays", "mend", "poll", "back"}, case.name)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from . import LabError
 
 # name; what is done; "ab": the hosts that the guest may go on at ("" = none); record: "one", "none"; noticed_by: the
 # host that must be the first to miss the other; options: "reboot": the guest starts anew; "stays": it stays protected,
-# and is unprotected afterwards; "poll": remusd runs without the suspend event channel; "back": afterwards it is
+# and is unprotected afterwards; "mend": what was killed must be started again for the guest to go on; "poll": remusd runs without the suspend event channel; "back": afterwards it is
 # protected from b to a and handed back.
 Case = collections.namedtuple("Case", "name text survivors record noticed_by options strike")
 
@@ -33,6 +33,29 @@ def _remusd(m, host):
     pid = int(host.agent.must("cat /run/remusd.pid", 10))
     m.ailing.append(host)
     _kill(m, host, pid, "remusd")
+
+
+def _all(m, host):
+    """Nobody is left who could clean up but the next remusd."""
+    m.ailing.append(host)
+    m.now(f"kill -9 of every process of remus on host {host.name}")
+    host.agent.must("pkill -9 -x 'remusd|remus-primary|remus-backup|remus-xen-keep.*|libxl-save-help.*'", 10)
+
+
+# Stopped at random, it is mostly caught elsewhere: look, let it go on, stop it again.
+ENGINE_PAUSED = """for i in $(seq 200); do
+	kill -STOP %d
+	remus-lab-xen | grep -q ' suspended ' && kill -9 %d && exit 0
+	kill -CONT %d
+	usleep $((RANDOM * 5))
+done
+exit 1"""
+
+
+def _engine_paused(m):
+    pid = m.domain(m.a).get("pid")
+    m.now(f"kill -9 of the engine on host a (pid {pid}) while the guest is suspended")
+    m.a.agent.must(ENGINE_PAUSED % (pid, pid, pid), 90)
 
 
 def _rebuilt(m, old):
@@ -125,6 +148,11 @@ CASES = (
     Case("keeper", "kill -9 of the standby's keeper on b", "a", "none", "", {"stays"}, _keeper),
     Case("engine", "kill -9 of the engine on a", "ab", "one", "", set(),
          lambda m: _kill(m, m.a, m.domain(m.a).get("pid"), "the engine")),
+    Case("engine-paused", "the same while the guest is suspended", "ab", "one", "", set(), _engine_paused),
+    Case("all-a", "kill -9 of all of remus on a, remusd started again", "ab", "one", "", {"mend"},
+         lambda m: _all(m, m.a)),
+    Case("all-b", "kill -9 of all of remus on b, remusd started again", "a", "one", "", {"mend"},
+         lambda m: _all(m, m.b)),
     Case("cut-ba", "link cut, b to a only", "a", "one", "a", set(), _cut("b", "from b to a")),
     Case("cut-ab", "link cut, a to b only", "b", "one", "b", set(), _cut("a", "from a to b")),
     Case("cut-both", "link cut both ways", "ab", "one", "", set(), _cut("ab", "both ways")),

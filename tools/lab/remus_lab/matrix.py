@@ -305,6 +305,9 @@ class Matrix:
         if not case.survivors or "reboot" in case.options:
             self.client.stop()
         case.strike(self)
+        if "mend" in case.options:
+            time.sleep(TALK_SECONDS)
+            self.mend(case)
         self.settle(case)
         self.mend(case)
         self.result["failures"] += list(self.judge(case))
@@ -353,12 +356,12 @@ class Matrix:
 
 def lines(result):
     """The table."""
-    text = [f"{'case':10} {'':52} {'result':6} {'at':2} {'stall':>8} {'s':>6}"]
+    text = [f"{'case':13} {'':58} {'result':6} {'at':2} {'stall':>8} {'s':>6}"]
     for one in result["cases"]:
         stall = "" if one["stall_ms"] is None else f"{one['stall_ms']} ms"
-        text.append(f"{one['case']:10} {one['text']:52} {one['result']:6} {one['survivor'] or '-':2} {stall:>8} "
+        text.append(f"{one['case']:13} {one['text']:58} {one['result']:6} {one['survivor'] or '-':2} {stall:>8} "
                     f"{one['seconds']:6.0f}")
-        text += [f"           {failure}" for failure in one["failures"]]
+        text += [f"              {failure}" for failure in one["failures"]]
     return text + [f"{result['passed']} passed, {result['failed']} failed"]
 
 
