@@ -439,6 +439,12 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 	}
 	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_us + STALE_ASK_US);
 	leave_to_others(d);
+	if (look) {
+		enum remus_domain_event event = ended(d, why);
+		d->looked_us = now;
+		if (event != REMUS_DOMAIN_NONE)
+			return event;
+	}
 	if (d->log.on && now - d->scrubbed_us > SCRUB_PERIOD_US) {
 		unsigned n = remus_xen_memory_scrub(&d->memory, SCRUB_PAGES, d->again);
 		if (n)
@@ -446,10 +452,7 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 				   name_of(d), n);
 		d->scrubbed_us = now;
 	}
-	if (!look)
-		return REMUS_DOMAIN_NONE;
-	d->looked_us = now;
-	return ended(d, why);
+	return REMUS_DOMAIN_NONE;
 }
 
 static int domain_destroy(struct remus_domain *base, struct remus_error *err)

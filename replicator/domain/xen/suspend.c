@@ -236,7 +236,7 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 	int rc = stopped(s, &info, err);
 
 	if (rc <= 0)
-		return rc == -ESHUTDOWN ? 0 : rc;
+		return rc == -ESHUTDOWN || rc == -ESRCH ? 0 : rc; /* it ended: that is told elsewhere */
 	if (xc_domain_resume(s->xen->xch, s->domid, 1))
 		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
 	s->late_until = 0;

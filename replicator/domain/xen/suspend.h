@@ -51,7 +51,7 @@ int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_er
 /* Request unless that was done, and wait until it has stopped. -ETIMEDOUT: it runs, or will be made to. -ESHUTDOWN:
  * it ended instead. */
 int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);
-/* Make a guest go on that has stopped; nothing for one that runs. */
+/* Make a guest go on that has stopped; nothing for one that runs, or has ended. */
 int remus_xen_suspend_resume(struct remus_xen_suspend *suspend, struct remus_error *err);
 /* A request that is older than @older_us is called off; a guest that stopped late is made to go on. What is left to
  * be expected of the guest: late_until. */
