@@ -15,8 +15,8 @@ from . import LabError
 
 # name; what is done; "ab": the hosts that the guest may go on at ("" = none); record: "one", "none"; noticed_by: the
 # host that must be the first to miss the other; options: "reboot": the guest starts anew; "stays": it stays protected,
-# and is unprotected afterwards; "mend": what was killed must be started again for the guest to go on; "poll": remusd runs without the suspend event channel; "back": afterwards it is
-# protected from b to a and handed back.
+# and is unprotected afterwards; "mend": what was killed must be started again for that; "poll": remusd runs without the
+# suspend event channel; "back": afterwards it is protected from b to a and handed back.
 Case = collections.namedtuple("Case", "name text survivors record noticed_by options strike")
 
 NOWHERE = "02:00:00:00:00:01"  # an address that no card has

@@ -109,8 +109,8 @@ def _processes(facts, here):
 
 
 def left(facts, guest, here):
-    """A sentence for each thing that is too much, or wrong with the guest, on a host that protects nothing and stands by
-    for nothing. @here: the guest runs here, unprotected; the child that stays with it does no harm."""
+    """A sentence for each thing that is too much, or wrong with the guest, on a host that protects nothing and stands
+    by for nothing. @here: the guest runs here, unprotected; the child that stays with it does no harm."""
     found = [*_domains(facts, guest, here), *_network(facts), *_keys(facts), *_processes(facts, here)]
     # The kernel's own way to close what nobody holds any more takes its time after a cut.
     found += [f"connection {s}" for s in facts.sockets if s.startswith(("ESTAB", "CLOSE-WAIT", "SYN"))]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`lab matrix`: what becomes of a protected guest when something is killed, cut or ended, case by case (cases.py) on the
-same two hosts. Every case is walked the same way:
+"""`lab matrix`: what becomes of a protected guest when something is killed, cut or ended, case by case (cases.py) on
+the same two hosts. Every case is walked the same way:
 
     the guest runs on host a, unprotected - protect it - epochs, and a client that talks over TCP - strike
     - one side goes on (or none) - what was killed is started again, what was cut is mended - unprotect if it stays
@@ -175,7 +175,8 @@ class Matrix:
         self.client.connect(30)
         self.client.start()
         time.sleep(TALK_SECONDS)
-        self.wait("answers under protection", 20, lambda since=time.monotonic() - 1: self.client.all_answered_since(since))
+        self.wait("answers under protection", 20,
+                  lambda since=time.monotonic() - 1: self.client.all_answered_since(since))
 
     # ---- after the strike ----
     def settled(self, case):

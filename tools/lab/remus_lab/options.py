@@ -6,8 +6,8 @@ import argparse
 from . import cases
 
 EPILOG = """
-A lab that is not up is brought up for `drill`, `compare` and `matrix` and taken down after them. A lab that is up is used as it
-is, and stays up: hosts that have died are booted again.
+A lab that is not up is brought up for `drill`, `compare` and `matrix` and taken down after them. A lab that is up is
+used as it is, and stays up: hosts that have died are booted again.
 exit status: that of CMD for run; otherwise 0 all went well, 1 a condition did not hold, 2 the lab could not do it
 remusd, remusctl, remus-lab-agent and remus-drill-guest are looked for in $REMUS_BUILD and ./build."""
 
