@@ -161,12 +161,17 @@ static int write_config(struct standby *s, char path[4096], struct remus_error *
 	return 0;
 }
 
+static void mark_path(const struct standby *s, char out[4096])
+{
+	snprintf(out, 4096, "%s/" REMUS_STANDBY_MARK, s->run_dir);
+}
+
 /* For sweep(). */
 static int write_mark(const struct standby *s, struct remus_error *err)
 {
 	char path[4096];
 
-	snprintf(path, sizeof path, "%s/" REMUS_STANDBY_MARK, s->run_dir);
+	mark_path(s, path);
 	FILE *file = fopen(path, "we");
 	if (!file)
 		return remus_fail_errno(err, "%s", path);
@@ -374,6 +379,7 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
 	bool runs = false;
+	char mark[4096];
 	int rc = 0;
 
 	if (!s->epoch)
@@ -396,6 +402,8 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return rc;
 	}
 	s->activated = true;
+	mark_path(s, mark);
+	unlink(mark);
 	say_suspendable(s);
 	return 0;
 }

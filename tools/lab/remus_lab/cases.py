@@ -39,7 +39,7 @@ def _all(m, host):
     """Nobody is left who could clean up but the next remusd."""
     m.ailing.append(host)
     m.now(f"kill -9 of every process of remus on host {host.name}")
-    host.agent.must("pkill -9 -x 'remusd|remus-primary|remus-backup|remus-xen-keep.*|libxl-save-help.*'", 10)
+    host.kill_named("remusd|remus-primary|remus-backup|remus-xen-keep*|libxl-save-help*")
 
 
 # Stopped at random, it is mostly caught elsewhere: look, let it go on, stop it again.

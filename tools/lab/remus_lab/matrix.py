@@ -123,8 +123,8 @@ class Matrix:
         cases.mend(self)
         for host in self.hosts.values():
             host.end_remusd()
-            host.agent.run("""pkill -9 remus-xen-keep; pkill -9 'remus-(primary|backup|relay)'; sleep 1
-                for d in $(xl list | awk 'NR > 2 {print $2}'); do xl destroy $d; done
+            host.kill_named("remus-primary|remus-backup|remus-relay|remus-xen-keep*|libxl-save-help*")
+            host.agent.run("""for d in $(xl list | awk 'NR > 2 {print $2}'); do xl destroy $d; done
                 for i in $(ls /sys/class/net | grep ^remus); do ip link del $i; done
                 rm -rf /run/remus/*""", 90)
             self.start_remusd(host)
