@@ -3,7 +3,8 @@
 is in matrix.py; a strike here gets the Matrix and does one thing.
 
 The two hosts' arbiter is a folder that both see; `record` says what must be in it: the winner's record where the
-arbiter had to decide, nothing where both sides agreed.
+arbiter had to decide, nothing where both sides agreed. Of a link that is cut either host may win: the one that hears
+nothing must be the first to notice, but it closes the connection then, so that the other asks a moment later.
 """
 
 import collections
@@ -153,8 +154,8 @@ CASES = (
          lambda m: _all(m, m.a)),
     Case("all-b", "kill -9 of all of remus on b, remusd started again", "a", "one", "", {"mend"},
          lambda m: _all(m, m.b)),
-    Case("cut-ba", "link cut, b to a only", "a", "one", "a", set(), _cut("b", "from b to a")),
-    Case("cut-ab", "link cut, a to b only", "b", "one", "b", set(), _cut("a", "from a to b")),
+    Case("cut-ba", "link cut, b to a only", "ab", "one", "a", set(), _cut("b", "from b to a")),
+    Case("cut-ab", "link cut, a to b only", "ab", "one", "b", set(), _cut("a", "from a to b")),
     Case("cut-both", "link cut both ways", "ab", "one", "", set(), _cut("ab", "both ways")),
     Case("failover", "planned hand-over", "b", "one", "", set(), _handover),
     Case("poll", "suspends polled for, then unprotect", "a", "none", "", {"poll"}, _unprotect),
