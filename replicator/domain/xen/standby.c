@@ -23,6 +23,7 @@
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
+#include "leftover.h"
 #include "libxl_wait.h"
 #include "preflight.h"
 #include "remus/domain.h"
@@ -64,20 +65,7 @@ static struct standby *of(struct remus_standby *base)
 /* Is it there, and does it run? A keeper that died leaves it in whatever state it was. */
 static bool domain_there(const struct standby *s, bool *runs)
 {
-	struct remus_xen_handles xen;
-	xc_dominfo_t info;
-	bool there = false;
-
-	if (!s->domid || remus_xen_open(&xen, NULL) < 0)
-		return false;
-	if (remus_xen_info(&xen, s->domid, &info, NULL) == 0) {
-		REMUS_AUTO_FREE char *name = remus_xen_read(&xen, s->domid, "name");
-		const char *final = s->description.name[0] ? s->description.name : s->name;
-		there = name && (!strcmp(name, s->name) || !strcmp(name, final));
-		*runs = there && !info.paused;
-	}
-	remus_xen_close(&xen);
-	return there;
+	return remus_xen_leftover_there(s->domid, s->name, s->description.name, runs);
 }
 
 /* End the keeper and see that nothing of the domain is left. */
@@ -161,31 +149,13 @@ static int write_config(struct standby *s, char path[4096], struct remus_error *
 	return 0;
 }
 
-static void mark_path(const struct standby *s, char out[4096])
-{
-	snprintf(out, 4096, "%s/" REMUS_STANDBY_MARK, s->run_dir);
-}
-
-/* For sweep(). */
-static int write_mark(const struct standby *s, struct remus_error *err)
-{
-	char path[4096];
-
-	mark_path(s, path);
-	FILE *file = fopen(path, "we");
-	if (!file)
-		return remus_fail_errno(err, "%s", path);
-	fprintf(file, "xen %u %s\n", s->domid, s->name);
-	return fclose(file) ? remus_fail_errno(err, "%s", path) : 0;
-}
-
 static int await_domid(struct standby *s, struct remus_error *err)
 {
 	char text[REMUS_XEN_KEEPER_MESSAGE];
 	int rc = remus_xen_keeper_hear(&s->keeper, DOMID_MS, text);
 
 	if (rc == 1 && sscanf(text, "domid %u", &s->domid) == 1)
-		return write_mark(s, err);
+		return remus_xen_leftover_mark(s->run_dir, s->domid, s->name, err);
 	if (rc == 1)
 		return remus_fail(err, -EIO, "%s can't be built: %s", s->name, text);
 	return remus_fail(err, rc ? rc : -ETIMEDOUT, "%s was not built %s; see %s/xen.log", s->name,
@@ -379,7 +349,6 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
 	bool runs = false;
-	char mark[4096];
 	int rc = 0;
 
 	if (!s->epoch)
@@ -402,8 +371,7 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return rc;
 	}
 	s->activated = true;
-	mark_path(s, mark);
-	unlink(mark);
+	remus_xen_leftover_unmark(s->run_dir);
 	say_suspendable(s);
 	return 0;
 }
@@ -460,28 +428,6 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	return s->epoch ? REMUS_DOMAIN_NONE : REMUS_DOMAIN_LOST; /* commit() or activate() build another */
 }
 
-/* A keeper ends its domain when it loses its receiver; killed as well, it leaves it to us. */
-static int standby_sweep(const char *mark, int patience_ms, struct remus_error *err)
-{
-	uint64_t until = remus_now_us() + (uint64_t)patience_ms * 1000;
-	struct standby s = {0};
-	bool runs;
-	char *name;
-
-	s.domid = (uint32_t)strtoul(mark, &name, 10);
-	if (!s.domid || *name != ' ' || strlen(name + 1) >= sizeof s.name)
-		return remus_fail(err, -EINVAL, "\"%s\" names no standby", mark);
-	strcpy(s.name, name + 1);
-	while (domain_there(&s, &runs)) {
-		if (remus_now_us() >= until) {
-			remus_warn("%s: the standby domain that nobody keeps any more is destroyed", s.name);
-			return remus_xen_libxl_destroy(NULL, s.domid, STOP_MS, err);
-		}
-		usleep(100000);
-	}
-	return 0;
-}
-
 const struct remus_standby_ops remus_xen_standby_ops = {
 	.backend = "xen",
 	.create = standby_create,
@@ -496,5 +442,5 @@ const struct remus_standby_ops remus_xen_standby_ops = {
 	.next_event = standby_next_event,
 	.destroy = standby_destroy,
 	.close = standby_close,
-	.sweep = standby_sweep,
+	.sweep = remus_xen_leftover_sweep,
 };
