@@ -232,6 +232,23 @@ static int repeat_announcement(struct remus_guest *guest, const struct remus_sup
 	return REPEAT_MS;
 }
 
+/* The kernel's gates are of no use to a guest that isn't protected: its frames pass without them (I13). The others
+ * forward. Not while they hold (I6), nor while announcements go through them. */
+static void remove_gates(struct remus_guest *guest)
+{
+	int kept = 0;
+
+	if (guest->announcements || strcmp(guest->egress_state ? guest->egress_state : "", "passing") != 0)
+		return;
+	for (int i = 0; i < guest->nics; i++) {
+		if (guest->nic[i]->ops == &remus_netbuf_plug)
+			guest->nic[i]->ops->close(guest->nic[i]);
+		else
+			guest->nic[kept++] = guest->nic[i];
+	}
+	guest->nics = kept;
+}
+
 int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
 		    struct remus_outcome *out, struct remus_error *err)
 {
@@ -249,6 +266,7 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 
 		int wait_ms = repeat_announcement(guest, supervisor, give_up_us);
 
+		remove_gates(guest);
 		if (remus_now_us() >= next_status) {
 			relay_status(guest, supervisor, out);
 			next_status = remus_now_us() + 1000000;

@@ -111,11 +111,11 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 		rc = remus_xen_inspect(&d->xen, d->domid, &d->guest, err);
 	if (rc == 0)
 		rc = open_watch(d, err);
-	if (rc == 0)
-		rc = remus_xen_logdirty_sweep(&d->xen, d->domid, err);
-	if (rc == 0)
-		rc = remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, err);
+	int swept = rc == 0 ? remus_xen_logdirty_sweep(&d->xen, d->domid, err) : rc;
+	rc = swept < 0 ? swept : remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, err);
 	d->suspendable = rc == 0;
+	if (rc == 0 && swept)
+		remus_xen_suspend_inherit(&d->suspend);
 	if (rc == 0)
 		rc = remus_xen_memory_open(&d->memory, &d->xen, d->domid, d->guest.description.pages, err);
 	if (rc == 0) {
@@ -196,7 +196,10 @@ static int domain_track_start(struct remus_domain *base, struct remus_error *err
 		return rc;
 	d->nr_pages = info.nr_pages;
 	memset(d->again, 0, remus_bitmap_words(d->memory.pages) * sizeof *d->again);
-	return remus_xen_logdirty_start(&d->log, &d->xen, d->domid, d->memory.pages, err);
+	rc = remus_xen_logdirty_start(&d->log, &d->xen, d->domid, d->memory.pages, err);
+	if (rc == 0)
+		remus_xen_suspend_listen(&d->suspend); /* after the mark that tells the next engine of both */
+	return rc;
 }
 
 static const char *domain_track_name(struct remus_domain *base)
@@ -258,12 +261,21 @@ static int domain_track_fetch(struct remus_domain *base, uint64_t *dirty, uint64
 	return rc;
 }
 
+/* Who suspends it is somebody else's business again, once ours are all over. */
+static void leave_to_others(struct domain *d)
+{
+	if (!d->log.on && !d->suspend.late_until)
+		remus_xen_suspend_unlisten(&d->suspend);
+}
+
 static void domain_track_stop(struct remus_domain *base)
 {
 	struct domain *d = of(base);
 
 	remus_xen_suspend_settle(&d->suspend, 0);
 	remus_xen_logdirty_stop(&d->log);
+	remus_xen_memory_drop(&d->memory); /* mappings would hold a destroyed domain back */
+	leave_to_others(d);
 }
 
 /* ---- pause, state, memory ---- */
@@ -427,6 +439,13 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 	}
 	remus_xen_suspend_tell(&d->suspend);
 	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_us + STALE_ASK_US);
+	leave_to_others(d);
+	if (look) {
+		enum remus_domain_event event = ended(d, why);
+		d->looked_us = now;
+		if (event != REMUS_DOMAIN_NONE)
+			return event;
+	}
 	if (d->log.on && now - d->scrubbed_us > SCRUB_PERIOD_US) {
 		unsigned n = remus_xen_memory_scrub(&d->memory, SCRUB_PAGES, d->again);
 		if (n)
@@ -434,10 +453,7 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 				   name_of(d), n);
 		d->scrubbed_us = now;
 	}
-	if (!look)
-		return REMUS_DOMAIN_NONE;
-	d->looked_us = now;
-	return ended(d, why);
+	return REMUS_DOMAIN_NONE;
 }
 
 static int domain_destroy(struct remus_domain *base, struct remus_error *err)

@@ -31,6 +31,20 @@ static void turn_off(const struct remus_xen_handles *xen, uint32_t domid)
 	xs_rm(xen->xs, XBT_NULL, path);
 }
 
+/* A number alone may be another process's by now, and the guest would wait for that one's end (I8). */
+static bool is_engine(pid_t pid)
+{
+	char path[64], name[32] = "";
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	bool ours = fgets(name, sizeof name, file) && !strncmp(name, "remus-", 6);
+	fclose(file);
+	return ours && kill(pid, 0) == 0;
+}
+
 int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
 {
 	REMUS_AUTO_FREE char *mark = remus_xen_read(xen, domid, "remus");
@@ -38,11 +52,11 @@ int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid
 
 	if (!mark)
 		return 0;
-	if (pid > 1 && pid != getpid() && kill((pid_t)pid, 0) == 0)
+	if (pid > 1 && pid != getpid() && is_engine((pid_t)pid))
 		return remus_fail(err, -EBUSY, "domain %u is protected already, by process %ld", domid, pid);
 	remus_warn("domain %u: ending the dirty tracking that process %ld left on", domid, pid);
 	turn_off(xen, domid);
-	return 0;
+	return 1;
 }
 
 static int enable(struct remus_xen_logdirty *log, struct remus_error *err)
