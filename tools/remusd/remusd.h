@@ -41,6 +41,7 @@ struct options {
 	char *group;	 /* of the control socket */
 	char *arbiter;	 /* URI or NULL */
 	char *trace_dir; /* or NULL */
+	unsigned watchdog_s;
 };
 
 enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY };
@@ -54,6 +55,7 @@ struct session {
 	pid_t pid;		/* of the child, 0 = none: the session is over and kept to be shown */
 	int fd;			/* to the child */
 	uint64_t since_us;	/* the child's start */
+	uint64_t heard_us;	/* its last word */
 	unsigned restarts;	/* of a relay or recovery in a row */
 	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
 	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
@@ -100,6 +102,8 @@ json_t *session_json(const struct session *s); /* new */
 /* An event of @s, in the log and for whoever follows. */
 void session_event(struct session *s, const char *level, const char *kind, const char *text);
 /* A message from a session's child is waiting, or its end of the pair is closed. */
+/* Kill a child that has not said a word for longer than it may. */
+void session_watch(const struct daemon *d, struct session *s);
 void session_readable(struct daemon *d, struct session *s);
 /* A child ended. */
 void session_reap(struct daemon *d, pid_t pid, int wait_status);

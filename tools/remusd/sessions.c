@@ -15,7 +15,8 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define TOMBSTONES 16 /* ended sessions that status still shows */
+#define TOMBSTONES	 16 /* ended sessions that status still shows */
+#define RECEIVER_GRACE_S 90 /* preparing and activating a standby have up to 70 s of their own */
 
 const char *role_name(enum role role)
 {
@@ -321,7 +322,28 @@ void session_readable(struct daemon *d, struct session *s)
 		json_t *message = message_receive(s->fd, &error);
 		if (!message)
 			return; /* EAGAIN, or EOF: SIGCHLD tells */
+		s->heard_us = remus_now_us();
 		on_message(d, s, message);
 		json_decref(message);
 	}
+}
+
+/*
+ * A child publishes its status every second at least, except in a call that takes long, and those have deadlines of
+ * their own: the longest is a standby's activation. Calls without one (a xenstored that hangs) end here (I8): what
+ * follows is what follows any death of a child.
+ */
+void session_watch(const struct daemon *d, struct session *s)
+{
+	uint64_t limit_s = d->options.watchdog_s + (s->role == ROLE_RECEIVER ? RECEIVER_GRACE_S : 0);
+	uint64_t silent_s = (remus_now_us() - s->heard_us) / 1000000;
+	char text[160];
+
+	if (!s->pid || silent_s < limit_s)
+		return;
+	snprintf(text, sizeof text, "its process (pid %d) has hung for %llu s and is killed", (int)s->pid,
+		 (unsigned long long)silent_s);
+	session_event(s, "error", "hung", text);
+	kill(s->pid, SIGKILL); /* SIGCHLD does the rest */
+	s->heard_us = remus_now_us();
 }

@@ -53,7 +53,7 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 		close(pair[1]);
 		s->pid = pid;
 		s->fd = pair[0];
-		s->since_us = remus_now_us();
+		s->since_us = s->heard_us = remus_now_us();
 		s->outcome = false;
 		record_write(&d->options, s);
 		return pid;
