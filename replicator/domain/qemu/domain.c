@@ -22,6 +22,7 @@
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
+#include "standby.h"
 #include "watch.h"
 
 #define COMMAND_MS 2000 /* a loaded host answers stop in 30 ms; seconds mean a hung QEMU */
@@ -124,25 +125,53 @@ static int refuse(int rc, struct remus_error *err)
 	return rc;
 }
 
-static int check_guest(struct domain *d, struct remus_error *err)
+static int check_memory(struct domain *d, struct remus_error *err)
 {
-	struct remus_qemu_how how = {.cwd = d->process.cwd};
-	int rc = remus_qemu_options(d->process.argv + 1, d->process.argc - 1, &how, &d->guest, err);
-	if (rc == 0)
-		rc = remus_qemu_ram_map(d->process.pid, &d->ram, err);
+	int rc = remus_qemu_ram_map(d->process.pid, &d->ram, err);
+
 	if (rc == 0 && d->ram.bytes != d->guest.ram_bytes)
 		rc = remus_fail(err, -EINVAL,
 				"QEMU's command line says %llu bytes of memory, but there are %llu",
 				(unsigned long long)d->guest.ram_bytes, (unsigned long long)d->ram.bytes);
-	if (rc)
-		return rc;
+	return rc;
+}
+
+static int make_description(struct domain *d, struct remus_error *err)
+{
 	struct remus_qemu_facts facts = {
 		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
 	REMUS_AUTO_FREE char *patch = NULL;
-	rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
-					 &patch, err);
+
+	int rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
+					     &patch, err);
 	facts.firmware_patch = patch;
 	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
+}
+
+/* Whatever could make a failover fail, all of it. Fills in what of it open() keeps. Needs d->qmp, changes nothing. */
+static void examine(struct domain *d, const char *socket, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (check_process(d, socket, &err)) {
+		remus_report_error(report, "guest", NULL, &err);
+		return;
+	}
+	if (check_commands(d, &err))
+		remus_report_error(report, "qemu", "run the guest on a QEMU that has it", &err);
+	struct remus_qemu_how how = {.cwd = d->process.cwd};
+	remus_qemu_options_check(d->process.argv + 1, d->process.argc - 1, &how, &d->guest, report);
+	if (!d->guest.ram_bytes)
+		return; /* an option was refused */
+	if (check_memory(d, &err))
+		remus_report_error(report, "memory", NULL, &err);
+	else if (make_description(d, &err))
+		remus_report_error(report, "guest", NULL, &err);
+	else
+		remus_report_ok(report, "guest", "%s runs on QEMU %s (%s, %s), %llu MiB of memory",
+				*d->guest.name ? d->guest.name : "the guest", remus_qmp_version(d->qmp),
+				d->guest.machine, d->guest.kvm ? "kvm" : "tcg",
+				(unsigned long long)d->ram.bytes >> 20);
 }
 
 /* The file where QEMU can't take descriptors. */
@@ -204,26 +233,32 @@ static void domain_close(struct remus_domain *base)
 	free(d);
 }
 
-static int domain_open(const char *locator, const struct remus_domain_config *config,
-		       struct remus_domain **out, struct remus_error *err)
+static struct domain *domain_new(const struct remus_domain_config *config)
 {
 	struct domain *d = calloc(1, sizeof *d);
+
 	if (!d)
-		return remus_fail(err, -ENOMEM, "%s: out of memory", locator);
+		return NULL;
 	d->base.ops = &remus_qemu_domain_ops;
 	d->tracking = config->tracking;
 	d->state_fd = d->state_write_fd = d->process.pidfd = -1;
 	d->watch = REMUS_QEMU_WATCH_INIT;
+	return d;
+}
 
+static int domain_open(const char *locator, const struct remus_domain_config *config,
+		       struct remus_domain **out, struct remus_error *err)
+{
+	struct domain *d = domain_new(config);
+	struct remus_report report = {0};
+
+	if (!d)
+		return remus_fail(err, -ENOMEM, "%s: out of memory", locator);
 	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
-	if (rc == 0)
-		rc = check_process(d, locator, err);
-	if (rc == -EINVAL)
-		rc = refuse(rc, err);
-	if (rc == 0)
-		rc = check_commands(d, err);
-	if (rc == 0)
-		rc = refuse(check_guest(d, err), err);
+	if (rc == 0) {
+		examine(d, locator, &report);
+		rc = refuse(remus_report_first(&report, err), err);
+	}
 	if (rc == 0)
 		rc = remus_qemu_watch_open(&d->watch, d->qmp, d->process.pidfd, err);
 	if (rc == 0)
@@ -236,6 +271,41 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	snprintf(d->name, sizeof d->name, "%s", *d->guest.name ? d->guest.name : slash ? slash + 1 : locator);
 	*out = &d->base;
 	return 0;
+}
+
+/* A QEMU talks to one QMP client at a time: where this process is that one, its connection is borrowed. */
+static void domain_check(const char *locator, const struct remus_domain_config *config,
+			 const struct remus_held *held, struct remus_domain_view *out,
+			 struct remus_report *report)
+{
+	struct domain *d = domain_new(config);
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	remus_track_check(config->tracking, report);
+	if (!d) {
+		remus_report_fatal(report, -ENOMEM, "guest", NULL, "%s: out of memory", locator);
+		return;
+	}
+	struct remus_qmp *borrowed = held->domain    ? of(held->domain)->qmp
+				     : held->standby ? remus_qemu_standby_qmp(held->standby)
+						     : NULL;
+	if (borrowed)
+		d->qmp = borrowed;
+	else if (remus_qmp_connect(locator, COMMAND_MS, &d->qmp, &err))
+		remus_report_error(report, "guest", NULL, &err);
+	if (d->qmp)
+		examine(d, locator, report);
+	out->description = d->description;
+	d->description = NULL;
+	out->pages = d->ram.bytes / 4096;
+	out->nics = d->guest.nics;
+	memcpy(out->nic, d->guest.nic, (size_t)d->guest.nics * sizeof *out->nic);
+	if (borrowed) {
+		d->qmp = NULL;
+		remus_qemu_watch_kick(held->domain ? &of(held->domain)->watch
+						   : remus_qemu_standby_watch(held->standby));
+	}
+	domain_close(&d->base);
 }
 
 static const char *domain_name(struct remus_domain *base)
@@ -407,6 +477,7 @@ static pid_t domain_pid(struct remus_domain *base)
 const struct remus_domain_ops remus_qemu_domain_ops = {
 	.backend = "qemu",
 	.open = domain_open,
+	.check = domain_check,
 	.name = domain_name,
 	.pages = domain_pages,
 	.describe = domain_describe,

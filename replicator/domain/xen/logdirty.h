@@ -19,7 +19,8 @@ struct remus_xen_logdirty {
 	xc_hypercall_buffer_t buffer;
 };
 
-/* -EBUSY when another living process protects it. */
+/* -EBUSY when another living process protects it. The first only looks; the second ends what a dead one left on. */
+int remus_xen_logdirty_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
 int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
 int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_xen_handles *xen,
 			     uint32_t domid, uint64_t pages, struct remus_error *err);

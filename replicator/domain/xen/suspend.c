@@ -51,19 +51,28 @@ static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
 	return 0;
 }
 
-int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
-			   struct remus_error *err)
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
 {
 	REMUS_AUTO_FREE char *can = remus_xen_read(xen, domid, "control/feature-suspend");
-	struct remus_error why = REMUS_ERROR_INIT;
 
-	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
 	if (!can || strcmp(can, "1"))
 		return remus_fail(
 			err, -ENOTSUP,
 			"domain %u doesn't say that it can be suspended (control/feature-suspend in "
 			"xenstore): its kernel lacks Xen's suspend support, or has not started yet",
 			domid);
+	return 0;
+}
+
+int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
+			   struct remus_error *err)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+	int rc = remus_xen_suspend_check(xen, domid, err);
+
+	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
+	if (rc < 0)
+		return rc;
 	if (open_channel(s, &why) < 0) {
 		snprintf(s->note, sizeof s->note, "suspends are polled for: %.200s", why.message);
 		if (s->events)

@@ -30,7 +30,9 @@ struct remus_xen_suspend {
 	bool late;	       /* it took up a request that was given up: it may still stop */
 };
 
-/* The guest must say that it can be suspended. Nothing of it is changed. */
+/* Does the guest say that it can be suspended? */
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
+/* It must. Nothing of it is changed. */
 int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
 			   uint32_t domid, struct remus_error *err);
 /* Calls off what is out; the guest is left as it is. */
