@@ -282,6 +282,7 @@ static void loop(struct daemon *d)
 		if (fds[2].revents)
 			accept_primary(d);
 		control_tell_events(d);
+		checks_expire(d);
 		if (d->sweep_us && remus_now_us() >= d->sweep_us)
 			sweep_gates(d);
 	}
