@@ -233,23 +233,25 @@ static void compare_releases(struct remus_check_result *out)
 				  out->there.release);
 }
 
-void remus_check_run(const struct remus_check_config *c, struct remus_check_result *out)
+void remus_check_here(const struct remus_check_config *c, struct remus_domain_view *view,
+		      struct remus_check_result *out)
 {
-	struct remus_domain_view view = {0};
-	struct remus_report *here = &out->here;
-
-	memset(out, 0, sizeof *out);
-	remus_host_check(here);
 	step(c, "the guest");
-	c->ops->check(c->locator, &c->domain, &c->held, &view, here);
-	if (view.description)
-		check_egress(c, &view, here);
+	memset(view, 0, sizeof *view);
+	remus_host_check(&out->here);
+	c->ops->check(c->locator, &c->domain, &c->held, view, &out->here);
+	if (view->description)
+		check_egress(c, view, &out->here);
+}
+
+void remus_check_there(const struct remus_check_config *c, const struct remus_domain_view *view,
+		       struct remus_check_result *out)
+{
 	step(c, "the arbiter");
-	struct remus_arbiter *arbiter = open_key(c, here);
-	ask_backup(c, &view, arbiter != NULL, out);
+	struct remus_arbiter *arbiter = open_key(c, &out->here);
+	ask_backup(c, view, arbiter != NULL, out);
 	step(c, "the arbiter");
-	close_key(c, arbiter, here);
+	close_key(c, arbiter, &out->here);
 	if (out->answered)
 		compare_releases(out);
-	free(view.description);
 }

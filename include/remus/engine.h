@@ -189,9 +189,14 @@ struct remus_check_result {
 
 /*
  * Look at both hosts for everything that would stop protection or a failover. The guest isn't touched, no standby is
- * made, nothing is claimed. Waits, at most: 5 s for the connection, 1 s for the clocks, 20 s for the answer; the guest's
- * backend and the arbiter as long as they take. @out is some 120 KiB.
+ * made, nothing is claimed. Two halves, since the second may hang in the arbiter's medium: here() is called in the
+ * thread that has the guest open, if there is one, and there() in any. The latter waits, at most, 5 s for the
+ * connection, 1 s for the clocks and 20 s for the answer; for the arbiter as long as it takes. @out is some 120 KiB;
+ * here() begins with it as it comes, all zero. @view: free its description.
  */
-void remus_check_run(const struct remus_check_config *config, struct remus_check_result *out);
+void remus_check_here(const struct remus_check_config *config, struct remus_domain_view *view,
+		      struct remus_check_result *out);
+void remus_check_there(const struct remus_check_config *config, const struct remus_domain_view *view,
+		       struct remus_check_result *out);
 
 #endif

@@ -81,7 +81,11 @@ static void ask(uint16_t answer, const void *body, size_t bytes)
 		.arbiter_uri = "manual",
 		.standby_egress = "",
 	};
-	remus_check_run(&config, &result);
+	struct remus_domain_view view;
+	memset(&result, 0, sizeof result);
+	remus_check_here(&config, &view, &result);
+	remus_check_there(&config, &view, &result);
+	free(view.description);
 	pthread_join(thread, NULL);
 	close(peer.listener);
 }

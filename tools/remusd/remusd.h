@@ -160,6 +160,7 @@ struct child {
 		unsigned id;
 		uint8_t key[REMUS_SESSION_SIZE];
 		json_t *request; /* NULL = none */
+		bool busy;	 /* one is being made, in a thread */
 	} check;
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
