@@ -31,11 +31,6 @@ static struct remus_qemu_standby *of(struct remus_standby *base)
 	return (struct remus_qemu_standby *)base;
 }
 
-struct remus_qmp *remus_qemu_standby_qmp(struct remus_standby *base)
-{
-	return of(base)->qmp;
-}
-
 struct remus_qemu_watch *remus_qemu_standby_watch(struct remus_standby *base)
 {
 	return &of(base)->watch;

@@ -17,6 +17,7 @@
 #include <xen/hvm/params.h>
 #include <xen/sched.h>
 
+#include "check.h"
 #include "inspect.h"
 #include "libxl_wait.h"
 #include "logdirty.h"
@@ -132,50 +133,6 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	}
 	*out = &d->base;
 	return 0;
-}
-
-static void check_found(const struct remus_xen_handles *xen, uint32_t domid, struct remus_domain_view *out,
-			struct remus_report *report)
-{
-	struct remus_error err = REMUS_ERROR_INIT;
-	struct remus_xen_guest guest;
-	char version[64];
-
-	remus_xen_version_text(xen, version);
-	remus_xen_inspect(xen, domid, &guest, report);
-	if (remus_xen_logdirty_check(xen, domid, &err) < 0)
-		remus_report_error(report, "session", "end that protection first", &err);
-	out->nics = guest.nics;
-	memcpy(out->nic, guest.nic, (size_t)guest.nics * sizeof *out->nic);
-	out->pages = guest.description.pages;
-	if (guest.pvh && guest.description.config && guest.description.pages &&
-	    remus_xen_describe(&guest.description, &out->description, &err) < 0)
-		remus_report_error(report, "guest", NULL, &err);
-	if (guest.pvh)
-		remus_report_ok(report, "guest", "%s (domain %u) is a PVH guest on Xen %s",
-				guest.description.name, domid, version);
-	remus_xen_guest_free(&guest);
-}
-
-/* Hypercalls that read, and xenstore: no watch, no event channel, no mapping, no log-dirty mode. */
-static void domain_check(const char *locator, const struct remus_domain_config *config,
-			 const struct remus_held *held, struct remus_domain_view *out,
-			 struct remus_report *report)
-{
-	struct remus_error err = REMUS_ERROR_INIT;
-	struct remus_xen_handles xen;
-	uint32_t domid;
-
-	(void)config, (void)held; /* Xen answers everybody */
-	if (remus_xen_open(&xen, &err) < 0) {
-		remus_report_error(report, "xen", NULL, &err);
-		return;
-	}
-	if (remus_xen_find(&xen, locator, &domid, &err) < 0)
-		remus_report_error(report, "guest", NULL, &err);
-	else
-		check_found(&xen, domid, out, report);
-	remus_xen_close(&xen);
 }
 
 static const char *domain_name(struct remus_domain *base)
@@ -504,7 +461,7 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 const struct remus_domain_ops remus_xen_domain_ops = {
 	.backend = "xen",
 	.open = domain_open,
-	.check = domain_check,
+	.check = remus_xen_check,
 	.name = domain_name,
 	.pid = domain_pid,
 	.pages = domain_pages,
