@@ -332,6 +332,7 @@ static void plug_close(struct remus_netbuf *netbuf)
 
 const struct remus_netbuf_ops remus_netbuf_plug = {
 	.name = "plug",
+	.check = plug_check,
 	.open = plug_open,
 	.hold = plug_hold,
 	.seal = plug_seal,

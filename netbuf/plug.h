@@ -32,6 +32,12 @@ struct plug {
 	struct remus_addresses learned;
 };
 
+/* ---- plug-check.c ---- */
+/* As remus_netbuf_plug.check(). */
+void plug_check(const struct remus_netbuf_config *config, struct remus_report *report);
+/* The same of the interface alone; @nl stays the caller's. */
+void plug_check_on(struct netlink *nl, const struct remus_netbuf_config *config, struct remus_report *report);
+
 /* As remus_netbuf_plug.open(). Owns @nl, also when it fails. */
 int plug_open_on(struct netlink *nl, const struct remus_netbuf_config *config, struct remus_netbuf **out,
 		 struct remus_error *err);

@@ -42,6 +42,30 @@ int remus_egress_split(char *list, const char **uri, int max)
 	return n;
 }
 
+static const struct remus_netbuf_ops *netbuf_for(const struct remus_nic *nic)
+{
+	return nic->kind == REMUS_NIC_DGRAM ? &remus_netbuf_hold : &remus_netbuf_plug;
+}
+
+void remus_guest_check_nics(const struct remus_nic *nic, int nics, const char *const *egress, int egresses,
+			    uint64_t hold_bytes, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (nics == 0)
+		remus_report_ok(report, "network", "the guest has no network interface to hold");
+	if (check_egresses(nic, nics, egresses, &err) < 0)
+		remus_report_error(report, "egress", "name as many as the guest has interfaces", &err);
+	for (int i = 0, used = 0; i < nics; i++) {
+		struct remus_netbuf_config config = {.nic = nic[i], .max_bytes = hold_bytes};
+		if (nic[i].kind == REMUS_NIC_DGRAM && used == egresses)
+			continue; /* it was told above that it lacks one */
+		if (nic[i].kind == REMUS_NIC_DGRAM)
+			config.egress = egress[used++];
+		netbuf_for(&nic[i])->check(&config, report);
+	}
+}
+
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err)
@@ -50,7 +74,7 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 
 	for (int i = 0, used = 0; i < nics && rc == 0; i++) {
 		bool in_user_space = nic[i].kind == REMUS_NIC_DGRAM;
-		const struct remus_netbuf_ops *ops = in_user_space ? &remus_netbuf_hold : &remus_netbuf_plug;
+		const struct remus_netbuf_ops *ops = netbuf_for(&nic[i]);
 		struct remus_netbuf_config config = {
 			.nic = nic[i],
 			.egress = in_user_space ? egress[used++] : NULL,
@@ -281,8 +305,14 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 		case REMUS_DOMAIN_NONE:
 			break;
 		}
-		if (supervisor->next_command(supervisor->context) == REMUS_COMMAND_QUIT)
+		switch (supervisor->next_command(supervisor->context)) {
+		case REMUS_COMMAND_QUIT:
 			return 1;
+		case REMUS_COMMAND_CHECK:
+			return 2;
+		default:
+			break;
+		}
 		struct pollfd fds[2] = {
 			{.fd = supervisor->command_fd, .events = POLLIN},
 			{.fd = event_fd, .events = POLLIN},

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "remus/error.h"
+#include "remus/findings.h"
 #include "remus/track.h"
 
 #define REMUS_NICS_MAX 8
@@ -49,6 +50,20 @@ struct remus_domain_config {
 struct remus_domain {
 	const struct remus_domain_ops *ops;
 };
+struct remus_standby;
+
+/* What a check learns of a guest, as far as it could be learned. */
+struct remus_domain_view {
+	char *description; /* malloc'ed, as describe() gives it; NULL = it can't be made */
+	uint64_t pages;	   /* 0 = unknown */
+	struct remus_nic nic[REMUS_NICS_MAX];
+	int nics;
+};
+/* Who in this process has the guest open already, for hypervisors that talk to one at a time; else NULL. */
+struct remus_held {
+	struct remus_domain *domain;
+	struct remus_standby *standby; /* activated */
+};
 
 struct remus_domain_ops {
 	const char *backend; /* "qemu" */
@@ -59,6 +74,14 @@ struct remus_domain_ops {
 	 */
 	int (*open)(const char *locator, const struct remus_domain_config *config, struct remus_domain **out,
 		    struct remus_error *err);
+	/*
+	 * Everything that open() would refuse, all of it, with what is good too; and what describe() and nics() would
+	 * say. Attaches to nothing: the guest isn't paused, tracked or changed. open() refuses by the first fatal
+	 * finding of the same code.
+	 */
+	void (*check)(const char *locator, const struct remus_domain_config *config,
+		      const struct remus_held *held, struct remus_domain_view *out,
+		      struct remus_report *report);
 	/* A name for people, e.g. QEMU's -name or the socket's file name (owned by the domain). */
 	const char *(*name)(struct remus_domain *);
 	uint64_t (*pages)(struct remus_domain *); /* guest memory, 4 KiB pages; constant */
@@ -122,6 +145,13 @@ struct remus_standby {
 
 struct remus_standby_ops {
 	const char *backend;
+	/*
+	 * Everything that create() would refuse before it builds anything, all of it, with what is good too, and the
+	 * interfaces that the standby would have. Makes nothing. create() refuses by the first fatal finding of the
+	 * same code.
+	 */
+	void (*check)(const char *description, const struct remus_standby_config *config,
+		      struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report);
 	/*
 	 * Build a domain that waits for its memory and state. Everything that can be checked now is: versions,
 	 * files, options (refused by name), memory. Never runs a guest instruction before activate().

@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include "remus/domain.h"
 #include "remus/error.h"
+#include "remus/findings.h"
 
 struct remus_netbuf_config {
 	struct remus_nic nic;
@@ -58,6 +59,9 @@ struct remus_netbuf {
 /* Calls come from one thread (the shell's). Those that return int fail only with a message. */
 struct remus_netbuf_ops {
 	const char *name; /* "hold", "plug" */
+	/* Could open() and hold() do their work? Makes nothing and sends nothing. The interface may be unknown ("", a vif that
+	 * comes with the guest): then what it will need of this host is looked at. */
+	void (*check)(const struct remus_netbuf_config *config, struct remus_report *report);
 	/* Opens in state CLOSED. */
 	int (*open)(const struct remus_netbuf_config *config, struct remus_netbuf **out,
 		    struct remus_error *err);

@@ -297,6 +297,7 @@ static void loop(struct daemon *d)
 		for (struct session *s = d->sessions; s; s = s->next)
 			session_watch(d, s);
 		control_tell_events(d);
+		checks_expire(d);
 		if (d->sweep_us && remus_now_us() >= d->sweep_us)
 			sweep_gates(d);
 	}

@@ -126,6 +126,21 @@ int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err)
 	return pid < 0 ? (int)pid : 0;
 }
 
+int spawn_check(struct daemon *d, struct session *s, struct remus_error *err)
+{
+	struct child child;
+
+	s->role = ROLE_CHECK;
+	pid_t pid = make_child(d, s, &child, err);
+	if (pid == 0) {
+		child.check.id = s->check.id;
+		memcpy(child.check.key, s->check.key, sizeof child.check.key);
+		child.check.request = json_incref(s->request);
+		_exit(check_main(&child));
+	}
+	return pid < 0 ? (int)pid : 0;
+}
+
 int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus_error *err)
 {
 	struct child child;

@@ -17,6 +17,7 @@
 #include <xen/hvm/params.h>
 #include <xen/sched.h>
 
+#include "check.h"
 #include "inspect.h"
 #include "libxl_wait.h"
 #include "logdirty.h"
@@ -104,11 +105,14 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	if (!d)
 		return remus_fail(err, -ENOMEM, "%s: out of memory", locator);
 	d->base.ops = &remus_xen_domain_ops;
+	struct remus_report report = {0};
 	int rc = remus_xen_open(&d->xen, err);
 	if (rc == 0)
 		rc = remus_xen_find(&d->xen, locator, &d->domid, err);
-	if (rc == 0)
-		rc = remus_xen_inspect(&d->xen, d->domid, &d->guest, err);
+	if (rc == 0) {
+		remus_xen_inspect(&d->xen, d->domid, &d->guest, &report);
+		rc = remus_report_first(&report, err);
+	}
 	if (rc == 0)
 		rc = open_watch(d, err);
 	int swept = rc == 0 ? remus_xen_logdirty_sweep(&d->xen, d->domid, err) : rc;
@@ -474,6 +478,7 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 const struct remus_domain_ops remus_xen_domain_ops = {
 	.backend = "xen",
 	.open = domain_open,
+	.check = remus_xen_check,
 	.name = domain_name,
 	.pid = domain_pid,
 	.pages = domain_pages,

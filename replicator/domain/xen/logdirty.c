@@ -45,15 +45,30 @@ static bool is_engine(pid_t pid)
 	return ours && kill(pid, 0) == 0;
 }
 
-int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
+/* 0 = nobody tracks it, else the pid of who does or did. */
+static long tracker(const struct remus_xen_handles *xen, uint32_t domid)
 {
 	REMUS_AUTO_FREE char *mark = remus_xen_read(xen, domid, "remus");
-	long pid = mark ? strtol(mark, NULL, 10) : 0;
 
-	if (!mark)
-		return 0;
+	return mark ? strtol(mark, NULL, 10) : 0;
+}
+
+int remus_xen_logdirty_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
+{
+	long pid = tracker(xen, domid);
+
 	if (pid > 1 && pid != getpid() && is_engine((pid_t)pid))
 		return remus_fail(err, -EBUSY, "domain %u is protected already, by process %ld", domid, pid);
+	return 0;
+}
+
+int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
+{
+	long pid = tracker(xen, domid);
+	int rc = remus_xen_logdirty_check(xen, domid, err);
+
+	if (rc < 0 || !pid)
+		return rc;
 	remus_warn("domain %u: ending the dirty tracking that process %ld left on", domid, pid);
 	turn_off(xen, domid);
 	return 1;

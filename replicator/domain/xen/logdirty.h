@@ -19,7 +19,9 @@ struct remus_xen_logdirty {
 	xc_hypercall_buffer_t buffer;
 };
 
-/* End what a killed engine left on. 1 = there was one, -EBUSY when another living process protects the domain. */
+/* -EBUSY when another living process protects it. The first only looks; the second ends what a dead one left
+ * on: 1 = there was one. */
+int remus_xen_logdirty_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
 int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
 int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_xen_handles *xen,
 			     uint32_t domid, uint64_t pages, struct remus_error *err);

@@ -232,22 +232,55 @@ static void standby_close(struct remus_standby *base)
 	free(s);
 }
 
+/* What create() checks before it builds anything. Fills in the names. */
+static void examine(struct standby *s, const char *description, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (remus_xen_description_parse(description, &s->description, &err) < 0) {
+		remus_report_error(report, "guest", NULL, &err);
+		return;
+	}
+	snprintf(s->name, sizeof s->name, "%s--incoming", s->description.name);
+	snprintf(s->locator, sizeof s->locator, "xen:%s", s->description.name);
+	remus_xen_preflight(&s->description, s->name, report);
+}
+
+static void standby_check(const char *description, const struct remus_standby_config *config,
+			  struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct standby s = {0};
+
+	(void)config;
+	*nics = 0;
+	examine(&s, description, report);
+	if (!s.description.config)
+		return;
+	int n = remus_xen_description_nics(&s.description, 0, nic, REMUS_NICS_MAX, &err);
+	if (n < 0)
+		remus_report_error(report, "network", NULL, &err);
+	for (int i = 0; i < n; i++)
+		nic[i].interface[0] = 0; /* it comes with the guest */
+	*nics = n < 0 ? 0 : n;
+	remus_xen_description_free(&s.description);
+}
+
 static int standby_create(const char *description, const struct remus_standby_config *config,
 			  struct remus_standby **out, struct remus_error *err)
 {
 	struct standby *s = calloc(1, sizeof *s);
+	struct remus_report report = {0};
 
 	if (!s)
 		return remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
 	s->base.ops = &remus_xen_standby_ops;
 	s->keeper = (struct remus_xen_keeper)REMUS_XEN_KEEPER_INIT;
 	s->run_dir = strdup(config->run_dir);
-	int rc = s->run_dir ? remus_xen_description_parse(description, &s->description, err)
-			    : remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
+	int rc = s->run_dir ? 0 : remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
 	if (rc == 0) {
-		snprintf(s->name, sizeof s->name, "%s--incoming", s->description.name);
-		snprintf(s->locator, sizeof s->locator, "xen:%s", s->description.name);
-		rc = remus_xen_preflight(&s->description, s->name, err);
+		examine(s, description, &report);
+		rc = remus_report_first(&report, err);
 	}
 	if (rc == 0)
 		rc = remus_xen_shadow_create(&s->shadow, s->description.pages, err);
@@ -430,6 +463,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 
 const struct remus_standby_ops remus_xen_standby_ops = {
 	.backend = "xen",
+	.check = standby_check,
 	.create = standby_create,
 	.pages = standby_pages,
 	.page = standby_page,

@@ -54,12 +54,10 @@ static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
 	return 0;
 }
 
-int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
-			   struct remus_error *err)
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
 {
 	REMUS_AUTO_FREE char *can = remus_xen_read(xen, domid, "control/feature-suspend");
 
-	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
 	if (!can || strcmp(can, "1"))
 		return remus_fail(
 			err, -ENOTSUP,
@@ -68,6 +66,13 @@ int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_h
 			"xl restored or migrated does not say so again: write 1 there for it",
 			domid);
 	return 0;
+}
+
+int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
+			   struct remus_error *err)
+{
+	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
+	return remus_xen_suspend_check(xen, domid, err);
 }
 
 void remus_xen_suspend_listen(struct remus_xen_suspend *s)

@@ -37,7 +37,9 @@ struct remus_xen_suspend {
 	uint64_t late_until;   /* it took up a request that was given up and may stop until then; 0 = none */
 };
 
-/* The guest must say that it can be suspended. Nothing of it is changed. */
+/* Does the guest say that it can be suspended? */
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
+/* It must. Nothing of it is changed. */
 int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
 			   uint32_t domid, struct remus_error *err);
 /* Have the hypervisor tell us from here on; where that fails `note` says why. */
