@@ -388,7 +388,7 @@ static pid_t standby_pid(struct remus_standby *base)
 
 static int standby_event_fd(struct remus_standby *base)
 {
-	return of(base)->keeper.talk;
+	return of(base)->keeper.helper.talk;
 }
 
 static enum remus_domain_event standby_next_event(struct remus_standby *base, char why[REMUS_TEXT_MAX])
@@ -396,7 +396,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	struct standby *s = of(base);
 	char text[REMUS_XEN_KEEPER_MESSAGE];
 
-	if (s->over || s->keeper.talk < 0)
+	if (s->over || s->keeper.helper.talk < 0)
 		return REMUS_DOMAIN_NONE;
 	int heard = remus_xen_keeper_hear(&s->keeper, 0, text);
 	if (heard == 0)
@@ -409,8 +409,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	if (s->activated) {
 		if (heard < 0) {
 			remus_warn("%s: its keeper died: nobody acts on its shutdown or reboot now", s->name);
-			close(s->keeper.talk);
-			s->keeper.talk = -1;
+			remus_xen_close_fd(&s->keeper.helper.talk);
 		}
 		return REMUS_DOMAIN_NONE;
 	}
