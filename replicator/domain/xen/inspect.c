@@ -18,20 +18,25 @@ static int refuse(const char *name, struct remus_error *err, const char *what)
 	return remus_fail(err, -ENOTSUP, "%s can't be protected: %s", name, what);
 }
 
-/* PV: say what is really in the way. Without shadow paging there is no log-dirty mode for PV at all. */
-static int refuse_pv(const struct remus_xen_handles *xen, const char *name, struct remus_error *err)
+/* Without shadow paging there is no log-dirty mode for PV guests: Xen answers EOPNOTSUPP. HVM and PVH guests do
+ * without it, so that it can be left out of a hypervisor. */
+static int check_pv(const struct remus_xen_handles *xen, uint32_t domid, struct remus_xen_description *d,
+		    struct remus_error *err)
 {
 	xc_physinfo_t info = {0};
 
-	if (xc_physinfo(xen->xch, &info) == 0 && !(info.capabilities & XEN_SYSCTL_PHYSCAP_shadow))
+	if (xc_physinfo(xen->xch, &info))
+		return remus_fail_errno(err, "%s: what this hypervisor is able to do", d->name);
+	if (!(info.capabilities & XEN_SYSCTL_PHYSCAP_shadow))
 		return refuse(
-			name, err,
+			d->name, err,
 			"it is a PV guest, and this hypervisor was built without shadow paging (as "
 			"Debian's is), so that what a PV guest writes can't be tracked. Use a PVH guest "
 			"(type=\"pvh\"), or a hypervisor with CONFIG_SHADOW_PAGING");
-	return refuse(name, err,
-		      "it is a PV guest, which this version can't protect; use a PVH guest "
-		      "(type=\"pvh\")");
+	d->type = REMUS_XEN_PV;
+	if (xc_domain_get_guest_width(xen->xch, domid, &d->width) || (d->width != 8 && d->width != 4))
+		return remus_fail_errno(err, "%s: whether it is a 64-bit guest", d->name);
+	return 0;
 }
 
 static int check_disks(const libxl_domain_config *config, const char *name, struct remus_error *err)
@@ -155,8 +160,9 @@ static int check_config(const struct remus_xen_handles *xen, uint32_t domid, con
 		return refuse(name, err,
 			      "it is an HVM guest, and HVM guests are not in this version; use a PVH "
 			      "guest (type=\"pvh\")");
-	if (c->c_info.type != LIBXL_DOMAIN_TYPE_PVH)
-		return refuse_pv(xen, name, err);
+	if ((c->c_info.type == LIBXL_DOMAIN_TYPE_PV) != (out->description.type == REMUS_XEN_PV))
+		return remus_fail(err, -EPROTO,
+				  "%s: libxl and the hypervisor disagree on what kind of guest it is", name);
 	int rc = check_devices(c, name, err);
 	if (rc == 0)
 		rc = check_memory(xen, domid, c, name, err);
@@ -212,7 +218,7 @@ int remus_xen_inspect(const struct remus_xen_handles *xen, uint32_t domid, struc
 		snprintf(d->name, sizeof d->name, "%s", name);
 	else
 		snprintf(d->name, sizeof d->name, "domain-%u", domid);
-	rc = info.hvm ? 0 : refuse_pv(xen, d->name, err);
+	rc = info.hvm ? 0 : check_pv(xen, domid, d, err);
 	if (rc == 0)
 		rc = read_config(xen, domid, out, err);
 	if (rc == 0)
