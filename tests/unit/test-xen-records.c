@@ -78,9 +78,9 @@ static void test_pieces(void)
 	struct remus_xen_buffer b = {0}, state = {0};
 
 	pv_start(&b);
-	pv_pages(&b, 1, 0);
+	pv_pages(&b, 1, 0, NULL);
 	pv_checkpoint(&b, 0);
-	pv_pages(&b, 37, 1);
+	pv_pages(&b, 37, 1, NULL);
 	pv_checkpoint(&b, 1);
 	pv_checkpoint(&b, 2); /* nothing was written */
 	pv_state(&state, 2);

@@ -14,7 +14,7 @@ enum { PV_PAGES = 5000, PV_LAST = PV_PAGES - 3, PV_BASIC = 8 + 5168 };
 /* The type of a page in epoch @epoch: mostly ordinary, some page tables, some pinned, a few holes. */
 static inline unsigned pv_type(uint64_t pfn, unsigned epoch)
 {
-	if (pfn % 97 == 5)
+	if (pfn % 97 == 5 || (epoch >= 2 && pfn % 89 == 4))
 		return 15;
 	if (pfn % 31 == 7)
 		return pfn % 2 ? 1 : 9 + (unsigned)(pfn % 4);
@@ -23,9 +23,9 @@ static inline unsigned pv_type(uint64_t pfn, unsigned epoch)
 
 static inline void pv_content(uint64_t pfn, unsigned epoch, uint8_t page[4096])
 {
-	memset(page, (int)(pfn * 7 + epoch), 4096);
+	memset(page, (int)(pfn * 7), 4096);
 	remus_put_le64(page + 8 * (pfn % 512), pfn << 12 | 0x67);
-	remus_put_le64(page + 8 * (epoch % 512), epoch);
+	remus_put_le64(page + 8 * (epoch % 512), (uint64_t)epoch << 32 | pfn);
 }
 
 static inline void pv_le32(struct remus_xen_buffer *b, uint32_t v)
@@ -89,33 +89,47 @@ static inline void pv_start(struct remus_xen_buffer *b)
 	pv_frames(b);
 }
 
-/* Every @step-th page, as Xen does: ascending, at most 1024 in a record. */
-static inline void pv_pages(struct remus_xen_buffer *b, unsigned step, unsigned epoch)
+/* The PAGE_DATA record of @n pages. */
+static inline void pv_batch(struct remus_xen_buffer *b, const uint64_t *pfn, unsigned n, unsigned epoch)
+{
+	uint8_t page[4096];
+	uint32_t content = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		content += pv_type(pfn[i], epoch) != 15;
+	pv_head(b, 1, 8 + 8 * n + 4096 * content);
+	pv_le32(b, n);
+	pv_le32(b, 0);
+	for (unsigned i = 0; i < n; i++)
+		pv_le64(b, (uint64_t)pv_type(pfn[i], epoch) << 60 | pfn[i]);
+	for (unsigned i = 0; i < n; i++)
+		if (pv_type(pfn[i], epoch) != 15) {
+			pv_content(pfn[i], epoch, page);
+			remus_xen_buffer_add(b, page, 4096);
+		}
+}
+
+/* Every @step-th page, as Xen does: ascending, at most 1024 in a record. @holes: types as told so far, to leave
+ * out pages without content that were known to be; NULL = tell them again, which Xen does. */
+static inline void pv_pages(struct remus_xen_buffer *b, unsigned step, unsigned epoch, uint8_t *holes)
 {
 	uint64_t batch[1024];
 	unsigned n = 0;
 
-	for (uint64_t pfn = 0; pfn <= PV_LAST + step; pfn += step) {
-		if (n == 1024 || (pfn > PV_LAST && n)) {
-			uint8_t page[4096];
-			uint32_t content = 0;
-			for (unsigned i = 0; i < n; i++)
-				content += pv_type(batch[i], epoch) != 15;
-			pv_head(b, 1, 8 + 8 * n + 4096 * content);
-			pv_le32(b, n);
-			pv_le32(b, 0);
-			for (unsigned i = 0; i < n; i++)
-				pv_le64(b, (uint64_t)pv_type(batch[i], epoch) << 60 | batch[i]);
-			for (unsigned i = 0; i < n; i++)
-				if (pv_type(batch[i], epoch) != 15) {
-					pv_content(batch[i], epoch, page);
-					remus_xen_buffer_add(b, page, 4096);
-				}
+	for (uint64_t pfn = 0; pfn <= PV_LAST; pfn += step) {
+		unsigned type = pv_type(pfn, epoch);
+		if (holes && type == 15 && holes[pfn] == 15)
+			continue;
+		if (holes)
+			holes[pfn] = (uint8_t)type;
+		batch[n++] = pfn;
+		if (n == 1024) {
+			pv_batch(b, batch, n, epoch);
 			n = 0;
 		}
-		if (pfn <= PV_LAST)
-			batch[n++] = pfn;
 	}
+	if (n)
+		pv_batch(b, batch, n, epoch);
 }
 
 static inline void pv_state(struct remus_xen_buffer *b, unsigned epoch)
