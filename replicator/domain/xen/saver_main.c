@@ -146,14 +146,6 @@ static void let_go(const struct remus_xen_handles *xen, uint32_t domid)
 		xs_resume_domain(xen->xs, domid);
 }
 
-static const char *explain(int code)
-{
-	if (code == EOPNOTSUPP)
-		return ": the hypervisor can't track what a PV guest writes, it was built without shadow "
-		       "paging";
-	return "";
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"domain", required_argument, NULL, 'd'}, {0}};
@@ -179,6 +171,7 @@ int main(int argc, char **argv)
 		say(text);
 		return EXIT_FAILURE;
 	}
+	xtl_stdiostream_set_minlevel((xentoollog_logger_stdiostream *)xen.log, XTL_ERROR);
 	struct save_callbacks callbacks = {
 		.suspend = on_suspend,
 		.precopy_policy = policy,
@@ -189,12 +182,11 @@ int main(int argc, char **argv)
 	errno = 0;
 	int rc = xc_domain_save(xen.xch, STREAM, s.domid, XCFLAGS_LIVE, &callbacks, XC_STREAM_REMUS, -1);
 	int code = errno;
-	snprintf(text, sizeof text, "ended %s%s%s",
+	snprintf(text, sizeof text, "ended %s%s",
 		 s.ended ? "as it was told"
-		 : rc	 ? "xc_domain_save failed: "
+		 : rc	 ? "xc_domain_save failed (its words are in the session's xen.log): "
 			 : "xc_domain_save returned though nobody told it to",
-		 rc && !s.ended ? (code ? strerror(code) : "its words are in xen.log") : "",
-		 rc && !s.ended ? explain(code) : "");
+		 rc && !s.ended ? strerror(code) : "");
 	remus_info("%s", text);
 	close(STREAM);
 	say(text);
