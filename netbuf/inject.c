@@ -71,9 +71,15 @@ static int prepare(struct netlink *nl, const struct redirect *r, const char *nam
 int inject_frames(struct netlink *nl, const struct redirect *r, const struct iovec *frames, unsigned count,
 		  struct remus_error *err)
 {
-	struct link_facts link = {0};
+	struct link_facts link = {0}, port = {0};
 	char name[IFNAMSIZ];
 
+	/* mirred would drop them: the guest has not connected its end yet */
+	if (netlink_ask(nl, message_link_get(r->interface), see_link, &port, NULL, NULL, "interface %s",
+			r->interface) == 0 &&
+	    !(port.up && port.carrier))
+		return remus_fail(err, -ENETDOWN, "%s has no carrier: the guest has not connected to it",
+				  r->interface);
 	snprintf(name, sizeof name, INJECT_PREFIX "%d", r->index);
 	/* of an engine that was killed while it announced */
 	if (netlink_ask(nl, message_link_get(name), see_link, &link, NULL, NULL, "interface %s", name) == 0)

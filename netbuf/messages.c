@@ -141,7 +141,9 @@ bool read_link(const struct nlmsghdr *h, struct link_facts *out)
 	    nlmsg_parse((struct nlmsghdr *)h, sizeof(struct ifinfomsg), tb, IFLA_MAX, NULL) < 0)
 		return false;
 	const struct ifinfomsg *head = nlmsg_data(h);
-	*out = (struct link_facts){.index = head->ifi_index, .up = head->ifi_flags & IFF_UP};
+	*out = (struct link_facts){.index = head->ifi_index,
+				   .up = head->ifi_flags & IFF_UP,
+				   .carrier = head->ifi_flags & IFF_RUNNING};
 	copy_text(out->name, sizeof out->name, tb[IFLA_IFNAME]);
 	if (tb[IFLA_LINKINFO] && nla_parse_nested(info, IFLA_INFO_MAX, tb[IFLA_LINKINFO], NULL) == 0)
 		copy_text(out->kind, sizeof out->kind, info[IFLA_INFO_KIND]);

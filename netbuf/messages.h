@@ -15,7 +15,7 @@
 /* ---- links ---- */
 struct link_facts {
 	int index; /* 0 = there is none */
-	bool up;
+	bool up, carrier;
 	char name[IFNAMSIZ], kind[16];
 };
 

@@ -206,11 +206,15 @@ int redirect_lead(struct netlink *nl, struct redirect *r, struct remus_error *er
 bool redirect_leads(struct netlink *nl, const struct redirect *r)
 {
 	struct filters all;
+	struct link_facts link;
 	int rc = list_filters(nl, r, &all, NULL);
 
 	if (rc < 0)
 		return rc != -EINVAL && rc != -ENOENT; /* those mean: there is no ingress qdisc */
-	return all.count > 0 && ours(&all.filter[0]) && all.filter[0].target == r->gate;
+	if (all.count > 0)
+		return ours(&all.filter[0]) && all.filter[0].target == r->gate;
+	/* Of an interface that went with its guest the kernel lists nothing, without an error. */
+	return find_link(nl, r->interface, &link, NULL) == 0 && link.index != r->index;
 }
 
 /* ---- taking down ---- */

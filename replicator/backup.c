@@ -39,7 +39,7 @@ static void on_hello(struct backup *b, const struct remus_frame *frame)
 	} else {
 		memcpy(b->key.session, b->hello.session, sizeof b->key.session);
 		b->key.generation = b->hello.generation;
-		remus_link_timing(b->link, b->hello.heartbeat_ms, b->hello.dead_ms);
+		remus_link_timing(b->link, b->hello.heartbeat_ms, remus_link_setup_dead_ms(b->hello.dead_ms));
 		remus_log_identity(b->hello.domain);
 	}
 	shell_feed(&b->feed, &ev);

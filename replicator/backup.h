@@ -23,6 +23,9 @@ struct backup {
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
 
+	struct remus_nic nic[REMUS_NICS_MAX]; /* whose buffers are open */
+	int nics;
+
 	bool ended;
 	struct remus_status status;
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;

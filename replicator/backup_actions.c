@@ -16,6 +16,11 @@
 #define STATUS_PERIOD_US 200000u
 #define ANNOUNCEMENTS	 5
 
+static bool stands_by(const struct backup *b)
+{
+	return b->machine.state == REMUS_B_STANDBY && b->machine.linked;
+}
+
 void backup_publish(struct backup *b)
 {
 	struct remus_status *s = &b->status;
@@ -23,7 +28,7 @@ void backup_publish(struct backup *b)
 
 	s->role = "backup";
 	s->state = remus_backup_word(&b->machine);
-	s->protected_now = b->machine.state == REMUS_B_STANDBY && b->machine.linked;
+	s->protected_now = stands_by(b);
 	s->guest_pages = b->hello.guest_pages;
 	s->epochs_committed = b->machine.committed;
 	s->lag_us = b->last_commit_us ? now - b->last_commit_us : 0;
@@ -45,12 +50,12 @@ void backup_publish(struct backup *b)
 
 /* ---- actions ---- */
 
-/* Interfaces that come into being with the running guest (vifs) are opened once it runs; until then there is
- * nothing that could let a frame pass. */
-static int prepare_nics(struct backup *b, bool activated, struct remus_error *err)
+/* The standby's interfaces, closed: nothing passes before the claim is won, and what can't be opened shows at
+ * protect time. Once more in activation, for a standby that was built anew has others. */
+static int prepare_nics(struct backup *b, struct remus_error *err)
 {
 	struct remus_standby *standby = b->guest->standby;
-	struct remus_nic nic[REMUS_NICS_MAX];
+	struct remus_nic nic[REMUS_NICS_MAX] = {0};
 	const char *uri[REMUS_NICS_MAX];
 	REMUS_AUTO_FREE char *list = strdup(b->hello.egress);
 
@@ -59,8 +64,11 @@ static int prepare_nics(struct backup *b, bool activated, struct remus_error *er
 	int nics = standby->ops->nics(standby, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
-	if (activated != (nics > 0 && nic[0].kind == REMUS_NIC_VIF))
+	if (nics == b->nics && !memcmp(nic, b->nic, sizeof nic))
 		return 0;
+	remus_guest_close_nics(b->guest);
+	memcpy(b->nic, nic, sizeof nic);
+	b->nics = nics;
 	return remus_guest_open_nics(b->guest, nic, nics, uri, remus_egress_split(list, uri, REMUS_NICS_MAX),
 				     b->config->hold_bytes, err);
 }
@@ -104,7 +112,7 @@ static int prepare(struct backup *b, struct remus_error *err)
 	if (pages != b->hello.guest_pages)
 		return remus_fail(err, -EPROTO, "the standby has %llu pages of memory, the guest %llu",
 				  (unsigned long long)pages, (unsigned long long)b->hello.guest_pages);
-	rc = prepare_nics(b, false, err);
+	rc = prepare_nics(b, err);
 	if (rc < 0)
 		return rc;
 	if (b->config->trace_dir) {
@@ -212,7 +220,7 @@ static int do_activate(struct backup *b, struct remus_error *err)
 		return rc;
 	b->status.activate_us = remus_now_us() - b->claimed_us;
 	struct remus_error why = REMUS_ERROR_INIT;
-	if (prepare_nics(b, true, &why) < 0) /* it runs and its frames pass: only announcements are missing */
+	if (prepare_nics(b, &why) < 0) /* it runs and its frames pass: only announcements are missing */
 		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "failed", why.message);
 	shell_raise(&b->feed, REMUS_EV_ACTIVATED, NULL);
 	return 0;
@@ -223,9 +231,8 @@ void backup_drop(struct backup *b)
 	struct remus_guest *g = b->guest;
 
 	staging_clear(&b->staging);
-	for (int i = 0; i < g->nics; i++)
-		g->nic[i]->ops->close(g->nic[i]);
-	g->nics = 0;
+	remus_guest_close_nics(g);
+	b->nics = 0;
 	if (g->standby) {
 		g->standby->ops->destroy(g->standby);
 		g->standby->ops->close(g->standby);
@@ -240,6 +247,8 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 	switch (a->type) {
 	case REMUS_DO_REPORT:
 		snprintf(b->status.reason, sizeof b->status.reason, "%s", a->text);
+		if (b->link && stands_by(b))
+			remus_link_timing(b->link, b->hello.heartbeat_ms, b->hello.dead_ms);
 		backup_publish(b);
 		return 0;
 	case REMUS_DO_EVENT:

@@ -58,8 +58,7 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 		};
 		rc = ops->open(&config, &guest->nic[i], err);
 		if (rc < 0) {
-			for (; guest->nics > 0; guest->nics--)
-				guest->nic[guest->nics - 1]->ops->close(guest->nic[guest->nics - 1]);
+			remus_guest_close_nics(guest);
 			remus_error_prefix(err, "network interface %d", i + 1);
 			return rc;
 		}
@@ -69,6 +68,12 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 		return rc;
 	guest->egress_state = "closed";
 	return 0;
+}
+
+void remus_guest_close_nics(struct remus_guest *guest)
+{
+	for (; guest->nics > 0; guest->nics--)
+		guest->nic[guest->nics - 1]->ops->close(guest->nic[guest->nics - 1]);
 }
 
 enum nic_call { HOLD, SEAL, RELEASE, DISCARD, PASS, ANNOUNCE };
@@ -164,9 +169,7 @@ void remus_guest_egress_stats(const struct remus_guest *guest, struct remus_netb
 
 void remus_guest_close(struct remus_guest *guest)
 {
-	for (int i = 0; i < guest->nics; i++)
-		guest->nic[i]->ops->close(guest->nic[i]);
-	guest->nics = 0;
+	remus_guest_close_nics(guest);
 	if (guest->domain)
 		guest->domain->ops->close(guest->domain);
 	if (guest->standby)
@@ -177,7 +180,9 @@ void remus_guest_close(struct remus_guest *guest)
 
 /* ---- relay ---- */
 
-#define ANNOUNCE_ATTEMPTS 20 /* failures, half a second apart */
+#define ANNOUNCE_US 10000000u /* how long an interface may fail to come up */
+#define REPEAT_MS   500
+#define RETRY_MS    50
 
 static enum remus_domain_event guest_event(struct remus_guest *guest, char why[REMUS_TEXT_MAX])
 {
@@ -208,18 +213,40 @@ static void relay_status(const struct remus_guest *guest, const struct remus_sup
 	supervisor->status(supervisor->context, &status);
 }
 
-/* Once more; an interface that isn't up yet (or any more) is not waited for for ever. */
-static void repeat_announcement(struct remus_guest *guest, const struct remus_supervisor *supervisor,
-				unsigned *attempts)
+/* Once more; an interface that isn't up yet (or any more) is not waited for for ever. Returns when to come again. */
+static int repeat_announcement(struct remus_guest *guest, const struct remus_supervisor *supervisor,
+			       uint64_t give_up_us)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
 
+	if (!guest->announcements)
+		return REPEAT_MS;
 	if (remus_guest_announce(guest, &err) == 0) {
 		guest->announcements--;
-	} else if (++*attempts == ANNOUNCE_ATTEMPTS) {
-		guest->announcements = 0;
-		supervisor->event(supervisor->context, REMUS_LEVEL_WARNING, "failed", err.message);
+		return REPEAT_MS;
 	}
+	if (remus_now_us() < give_up_us)
+		return RETRY_MS;
+	guest->announcements = 0;
+	supervisor->event(supervisor->context, REMUS_LEVEL_WARNING, "failed", err.message);
+	return REPEAT_MS;
+}
+
+/* The kernel's gates are of no use to a guest that isn't protected: its frames pass without them (I13). The others
+ * forward. Not while they hold (I6), nor while announcements go through them. */
+static void remove_gates(struct remus_guest *guest)
+{
+	int kept = 0;
+
+	if (guest->announcements || strcmp(guest->egress_state ? guest->egress_state : "", "passing") != 0)
+		return;
+	for (int i = 0; i < guest->nics; i++) {
+		if (guest->nic[i]->ops == &remus_netbuf_plug)
+			guest->nic[i]->ops->close(guest->nic[i]);
+		else
+			guest->nic[kept++] = guest->nic[i];
+	}
+	guest->nics = kept;
 }
 
 int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
@@ -227,8 +254,7 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 {
 	int event_fd = guest->domain ? guest->domain->ops->event_fd(guest->domain)
 				     : guest->standby->ops->event_fd(guest->standby);
-	uint64_t next_status = 0;
-	unsigned attempts = 0;
+	uint64_t next_status = 0, give_up_us = remus_now_us() + ANNOUNCE_US;
 
 	if (!strcmp(guest->egress_state ? guest->egress_state : "", "closed")) {
 		int rc = remus_guest_pass(guest, err);
@@ -238,8 +264,9 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 	for (;;) {
 		char why[REMUS_TEXT_MAX] = "";
 
-		if (guest->announcements)
-			repeat_announcement(guest, supervisor, &attempts);
+		int wait_ms = repeat_announcement(guest, supervisor, give_up_us);
+
+		remove_gates(guest);
 		if (remus_now_us() >= next_status) {
 			relay_status(guest, supervisor, out);
 			next_status = remus_now_us() + 1000000;
@@ -260,6 +287,6 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 			{.fd = supervisor->command_fd, .events = POLLIN},
 			{.fd = event_fd, .events = POLLIN},
 		};
-		poll(fds, 2, 500);
+		poll(fds, 2, wait_ms);
 	}
 }

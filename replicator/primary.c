@@ -123,15 +123,29 @@ static void sync_piece(struct primary *p)
 }
 
 /*
- * A stop that takes the hypervisor a while is asked for ahead of the epoch timer, so that the guest's way there
+ * When the next pause will be due: the epoch timer says so, which is set when the epoch before is acknowledged.
+ * Until then, when it usually would be: with a short interval the ack is what the pause waits for.
+ */
+static uint64_t pause_due(const struct primary *p)
+{
+	const struct remus_primary *m = &p->machine;
+	uint64_t due = p->timers.at_us[REMUS_TIMER_EPOCH], interval = m->config.interval_us;
+
+	if (due || m->state != REMUS_P_IN_FLIGHT || !m->sent || !p->ack_usual_us)
+		return due;
+	return m->resumed_us + (p->ack_usual_us > interval ? p->ack_usual_us : interval);
+}
+
+/*
+ * A stop that takes the hypervisor a while is asked for ahead of the pause, so that the guest's way there
  * overlaps with its running. Returns when to be here for that, 0 = not before the timers.
  */
 static uint64_t ask_ahead(struct primary *p, uint64_t now)
 {
 	struct remus_domain *d = p->guest->domain;
-	uint64_t due = p->timers.at_us[REMUS_TIMER_EPOCH];
+	uint64_t due = d->ops->prepare_pause ? pause_due(p) : 0;
 
-	if (!d->ops->prepare_pause || !due || due == p->asked_for)
+	if (!due || due == p->asked_for)
 		return 0;
 	uint64_t lead = d->ops->pause_lead(d);
 	if (!lead)
@@ -140,6 +154,7 @@ static uint64_t ask_ahead(struct primary *p, uint64_t now)
 		return due - lead;
 	d->ops->prepare_pause(d);
 	p->asked_for = due;
+	p->asked_us = p->asked_us ? p->asked_us : now;
 	return 0;
 }
 

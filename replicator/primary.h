@@ -24,7 +24,9 @@ struct primary {
 	uint64_t memory_pages; /* of round 1: a PVH guest's frame numbers are sparse */
 	uint64_t pause_begin_us, resumed_us, committed_us;
 	uint64_t next_status_us;
-	uint64_t asked_for; /* the epoch timer for which a stop was asked for ahead */
+	uint64_t asked_for;    /* when the pause is due for which a stop was asked for ahead */
+	uint64_t asked_us;     /* when that was, 0 = not for the coming pause */
+	uint64_t ack_usual_us; /* resume to ack, a running mean */
 	struct remus_status status;
 	struct shell_samples pause, commit;
 	struct remus_pause_parts sums;

@@ -60,7 +60,10 @@ void primary_publish(struct primary *p)
 
 static int do_connect(struct primary *p, struct remus_error *err)
 {
-	int rc = remus_link_connect(p->config->host, p->config->port, &p->config->link, &p->link, err);
+	struct remus_link_config setup = p->config->link;
+
+	setup.dead_ms = remus_link_setup_dead_ms(setup.dead_ms);
+	int rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
 
 	if (rc == 0)
 		shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
@@ -129,6 +132,12 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	struct remus_domain *d = p->guest->domain;
 
 	p->pause_begin_us = remus_now_us();
+	if (p->asked_us) { /* it may have stopped before this moment, which came later than expected */
+		uint64_t stopping = p->asked_us + d->ops->pause_lead(d);
+		if (stopping < p->pause_begin_us && stopping > p->resumed_us)
+			p->pause_begin_us = stopping;
+		p->asked_us = 0;
+	}
 	int rc = d->ops->pause(d, err);
 	p->capture->parts.stop = remus_now_us() - p->pause_begin_us;
 	return rc;
@@ -187,6 +196,8 @@ static int do_release(struct primary *p, uint64_t epoch, struct remus_error *err
 {
 	uint64_t now = remus_now_us();
 
+	uint64_t took = now - p->resumed_us;
+	p->ack_usual_us = p->ack_usual_us ? (p->ack_usual_us * 7 + took) / 8 : took;
 	p->committed_us = p->pause_begin_us;
 	shell_samples_add(&p->commit, now - p->pause_begin_us);
 	shell_trace_epoch(&p->trace, "release", epoch);
@@ -262,6 +273,8 @@ int primary_carry_out(void *shell, const struct remus_action *a, struct remus_er
 	switch (a->type) {
 	case REMUS_DO_REPORT:
 		snprintf(p->status.reason, sizeof p->status.reason, "%s", a->text);
+		if (p->link && remus_primary_protected(&p->machine))
+			remus_link_timing(p->link, p->config->link.heartbeat_ms, p->config->link.dead_ms);
 		primary_publish(p);
 		return 0;
 	case REMUS_DO_EVENT:

@@ -148,11 +148,20 @@ struct remus_standby_ops {
 	void (*destroy)(struct remus_standby *);
 	/* Let go of an *activated* domain without touching it (destroys it if not activated). Frees. */
 	void (*close)(struct remus_standby *);
+	/*
+	 * End what a standby that never ran left when its processes were killed. @mark: what create() wrote into
+	 * RUN_DIR/standby, a short line that names the domain, after "BACKEND ". Up to @patience_ms are given to those
+	 * who may be ending it already. NULL: of this backend nothing can be left but the process that pid() tells.
+	 */
+	int (*sweep)(const char *mark, int patience_ms, struct remus_error *err);
 };
+#define REMUS_STANDBY_MARK "standby" /* the file's name */
 
 /* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
 const struct remus_domain_ops *remus_domain_backend(const char *name);
 const struct remus_standby_ops *remus_standby_backend(const char *name);
+/* sweep() of the backend that wrote @line, the first of a file RUN_DIR/standby. For a process that may end with it. */
+int remus_standby_sweep(const char *line, int patience_ms, struct remus_error *err);
 
 extern const struct remus_domain_ops remus_qemu_domain_ops;
 extern const struct remus_standby_ops remus_qemu_standby_ops;

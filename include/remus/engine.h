@@ -85,6 +85,8 @@ struct remus_guest {
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err);
+/* Close the buffers (netbuf.h tells what becomes of the guest's frames); the guest stays. */
+void remus_guest_close_nics(struct remus_guest *guest);
 /* Cut "URI;URI" (changed in place) into at most @max pieces; returns how many. */
 int remus_egress_split(char *list, const char **uri, int max);
 /* Each call does all NICs; the first failure's message is kept, the others are tried all the same. */

@@ -26,6 +26,9 @@
 #define REMUS_DEFAULT_PORT	   "7368"
 #define REMUS_DEFAULT_HEARTBEAT_MS 50u
 #define REMUS_DEFAULT_DEAD_MS	   300u
+/* Until the backup holds a first epoch nothing depends on a fast verdict, while building the standby and the full
+ * copy keep both hosts busy: the silence that counts as death is at least this long. */
+#define REMUS_SETUP_DEAD_MS	   3000u
 
 struct remus_link_config {
 	uint32_t heartbeat_ms; /* period of our heartbeats; 0 = default */
@@ -68,6 +71,12 @@ void remus_link_bind(struct remus_link *link, const uint8_t session[REMUS_SESSIO
 /* Change the timing after the hello (the primary's values rule; the backup does it as soon as it has read them:
  * a primary with a slower heart would look dead to the defaults). dead_ms is raised to 2 heartbeats. */
 void remus_link_timing(struct remus_link *link, uint32_t heartbeat_ms, uint32_t dead_ms);
+
+/* The dead_ms to use while a session is being set up whose own is @dead_ms (0 = default). */
+static inline uint32_t remus_link_setup_dead_ms(uint32_t dead_ms)
+{
+	return dead_ms > REMUS_SETUP_DEAD_MS ? dead_ms : REMUS_SETUP_DEAD_MS;
+}
 
 /*
  * Send one frame; returns when its bytes are handed to the kernel, or -EPIPE when the link is or gets lost.

@@ -56,9 +56,9 @@ class TheOtherHost(Refusals):
             self.try_peer(self.elsewhere(), 1, "garbage", self.elsewhere(), "not a remus")
 
     def test_peer_says_nothing(self):
-        """The port is open, nobody answers: the heartbeats' deadline."""
+        """The port is open, nobody answers: the heartbeats' deadline, which is longer while a session is set up."""
         with Peer(self.elsewhere(), b""):
-            self.try_peer(self.elsewhere(), 1, "no sign of life", self.elsewhere(), "for 2000 ms")
+            self.try_peer(self.elsewhere(), 1, "no sign of life", self.elsewhere(), "for 3000 ms")
 
     def test_protect_to_itself(self):
         a, guest, sink = self.host("a"), FakeGuest.start(self), self.sink()

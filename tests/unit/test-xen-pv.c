@@ -375,7 +375,7 @@ static void test_engine_dies(void)
 		CU_ASSERT_EQUAL(waitpid(engine, &status, 0), engine);
 		CU_ASSERT_EQUAL(WTERMSIG(status), SIGKILL);
 		/* what the next engine's open() does */
-		CU_ASSERT_EQUAL(remus_xen_logdirty_sweep(&r->domain.xen, FAKE_DOMID, NULL), 0);
+		CU_ASSERT(remus_xen_logdirty_sweep(&r->domain.xen, FAKE_DOMID, NULL) >= 0);
 		for (int i = 0; i < 500 && (fake->shutdown || fake->log_dirty); i++)
 			usleep(10000);
 		CU_ASSERT(!fake->shutdown && !fake->log_dirty);
@@ -405,7 +405,7 @@ int main(void)
 
 	self[n > 0 ? n : 0] = 0;
 	*strrchr(self, '/') = 0;
-	snprintf(saver, sizeof saver, "%s/xen-fake-saver", self);
+	snprintf(saver, sizeof saver, "%s/remus-fake-saver", self);
 	setenv("REMUS_XEN_SAVER", saver, 1);
 	if (!mkdtemp(folder))
 		return 99;

@@ -123,6 +123,7 @@ static void receiver_died(struct daemon *d, struct session *s)
 	if (s->guest_pid > 0)
 		kill(s->guest_pid,
 		     SIGKILL); /* our own grandchild, reaped by us alone: the pid can't be another's */
+	spawn_sweep(d, s->dir);
 	over(d, s);
 }
 

@@ -175,6 +175,7 @@ static void settle(struct daemon *d, const json_t *record)
 		end_process(pid, started, SIGKILL, 1000);
 	if (role == ROLE_RECEIVER && !active) {
 		end_process(guest, guest_started, SIGKILL, 1000);
+		spawn_sweep(d, dir);
 		remove_tree(dir);
 		return;
 	}

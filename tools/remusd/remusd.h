@@ -116,6 +116,8 @@ const char *role_name(enum role role);
 int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err);
 int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err);
 int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus_error *err);
+/* A process that ends what a killed standby left, by the mark in its directory @dir (remus/domain.h). */
+void spawn_sweep(struct daemon *d, const char *dir);
 
 /* child.c */
 struct child {

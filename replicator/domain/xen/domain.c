@@ -74,11 +74,11 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 		rc = remus_xen_inspect(&d->xen, d->domid, &d->guest, err);
 	if (rc == 0)
 		rc = open_watch(d, err);
-	if (rc == 0)
-		rc = remus_xen_logdirty_sweep(&d->xen, d->domid, err);
-	if (rc == 0)
-		rc = remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, err);
+	int swept = rc == 0 ? remus_xen_logdirty_sweep(&d->xen, d->domid, err) : rc;
+	rc = swept < 0 ? swept : remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, err);
 	d->suspendable = rc == 0;
+	if (rc == 0 && swept)
+		remus_xen_suspend_inherit(&d->suspend);
 	d->kind = d->guest.description.type == REMUS_XEN_PV ? &remus_xen_pv : &remus_xen_pvh;
 	if (rc == 0)
 		rc = d->kind->open(d, err);
@@ -131,7 +131,12 @@ static int domain_populated(struct remus_domain *base, uint64_t *map, struct rem
 
 static int domain_track_start(struct remus_domain *base, struct remus_error *err)
 {
-	return of(base)->kind->track_start(of(base), err);
+	struct remus_xen_domain *d = of(base);
+	int rc = d->kind->track_start(d, err);
+
+	if (rc == 0)
+		remus_xen_suspend_listen(&d->suspend); /* after the mark that tells the next engine of both */
+	return rc;
 }
 
 static const char *domain_track_name(struct remus_domain *base)
@@ -150,10 +155,20 @@ static int domain_track_fetch(struct remus_domain *base, uint64_t *dirty, uint64
 	return of(base)->kind->track_fetch(of(base), dirty, count, err);
 }
 
+/* Who suspends it is somebody else's business again, once ours are all over. */
+static void leave_to_others(struct remus_xen_domain *d)
+{
+	if (!*d->kind->track_name(d) && !d->suspend.late_until)
+		remus_xen_suspend_unlisten(&d->suspend);
+}
+
 static void domain_track_stop(struct remus_domain *base)
 {
-	remus_xen_suspend_settle(&of(base)->suspend, 0);
-	of(base)->kind->track_stop(of(base));
+	struct remus_xen_domain *d = of(base);
+
+	remus_xen_suspend_settle(&d->suspend, 0);
+	d->kind->track_stop(d);
+	leave_to_others(d);
 }
 
 static uint64_t domain_pause_lead(struct remus_domain *base)
@@ -232,13 +247,18 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 		free(fired);
 		look = true;
 	}
+	remus_xen_suspend_tell(&d->suspend);
 	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_us + STALE_ASK_US);
+	leave_to_others(d);
+	if (look) {
+		enum remus_domain_event event = ended(d, why);
+		d->looked_us = now;
+		if (event != REMUS_DOMAIN_NONE)
+			return event;
+	}
 	if (d->kind->idle)
 		d->kind->idle(d, now);
-	if (!look)
-		return REMUS_DOMAIN_NONE;
-	d->looked_us = now;
-	return ended(d, why);
+	return REMUS_DOMAIN_NONE;
 }
 
 static int domain_destroy(struct remus_domain *base, struct remus_error *err)
@@ -251,7 +271,7 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 		return 0;
 	xc_domain_pause(d->xen.xch, d->domid); /* at once; taking it apart takes libxl a while */
 	d->kind->forget(d);
-	int rc = remus_xen_libxl_destroy(d->xen.log, d->domid, DESTROY_MS, err);
+	int rc = remus_xen_libxl_destroy(d->domid, DESTROY_MS, err);
 	return rc < 0 ? remus_error_prefix(err, "%s", remus_xen_name(d)), rc : 0;
 }
 

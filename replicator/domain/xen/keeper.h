@@ -6,7 +6,7 @@
  *   to the keeper      "activate NAME"            run it, under this name; from here on it needs nobody
  *                      "destroy"                  destroy it, though it runs
  *                      EOF before "activate"      the domain must never run: destroy it
- *   from the keeper    "domid N"                  the domain exists
+ *   from the keeper    "domid N"                  the domain exists, its interfaces are attached
  *                      "running"                  the guest runs
  *                      "failed TEXT"              nothing runs, the domain is gone
  *                      "ended shutdown|crash TEXT" the running guest ended

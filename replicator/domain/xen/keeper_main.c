@@ -24,7 +24,9 @@
 #include <unistd.h>
 
 #include "keeper.h"
+#include "keeper_nics.h"
 #include <libxl_utils.h>
+#include "libxl_log.h"
 #include "libxl_wait.h"
 #include "remus/log.h"
 #include "remus/util.h"
@@ -40,12 +42,12 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 
 struct keeper {
 	libxl_ctx *ctx;
-	xentoollog_logger *log;
 	libxl_domain_config config;
 	char name[NAME_MAX_LEN];  /* while it stands by */
 	char final[NAME_MAX_LEN]; /* "" = not activated */
+	struct remus_xen_keeper_nics nics;
 	uint32_t domid;
-	bool told_domid, receiver_gone, ended /* the stream */, doomed;
+	bool found, told_domid, receiver_gone, ended /* the stream */, doomed;
 };
 
 static void say(struct keeper *k, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -75,6 +77,7 @@ static int load_config(struct keeper *k, const char *path)
 		return -1;
 	free(k->config.c_info.name);
 	k->config.c_info.name = strdup(k->name);
+	remus_xen_keeper_nics_take(&k->nics, &k->config);
 	return k->config.c_info.name ? 0 : -1;
 }
 
@@ -91,9 +94,11 @@ static void hear(struct keeper *k)
 		return;
 	}
 	text[n] = 0;
-	if (!strncmp(text, "activate ", 9) && !k->final[0])
+	if (!strncmp(text, "activate ", 9) && !k->final[0]) {
 		snprintf(k->final, sizeof k->final, "%s", text + 9);
-	else if (!strcmp(text, "destroy"))
+		remus_log_level(REMUS_LOG_DEBUG); /* from here on each step is told, once */
+		remus_info("to be run as %s", k->final);
+	} else if (!strcmp(text, "destroy"))
 		k->doomed = true;
 }
 
@@ -106,6 +111,8 @@ static void end_stream(struct keeper *k)
 		return;
 	remus_xen_stream_end(&end);
 	k->ended = !end.failed && write(STREAM_WRITE, end.data, end.bytes) == (ssize_t)end.bytes;
+	if (k->ended)
+		remus_info("the stream is ended");
 	remus_xen_buffer_free(&end);
 }
 
@@ -128,21 +135,43 @@ static void kill_helpers(void)
 		closedir(tasks);
 }
 
-static void find_domid(struct keeper *k)
+/* The domain appears while libxl restores it; told is its number once its interfaces are attached. */
+static void follow_building(struct keeper *k)
 {
-	uint32_t domid;
-
-	if (k->told_domid || libxl_name_to_domid(k->ctx, k->name, &domid))
+	if (k->told_domid || k->doomed)
 		return;
+	if (!k->found) {
+		uint32_t domid;
+		if (libxl_name_to_domid(k->ctx, k->name, &domid))
+			return;
+		k->found = true;
+		k->domid = domid;
+		int rc = remus_xen_keeper_nics_attach(&k->nics, k->ctx, domid, &k->config);
+		if (rc) {
+			say(k, "failed its network interfaces can't be attached: libxl error %d", rc);
+			k->doomed = true;
+			return;
+		}
+	}
+	if (!remus_xen_keeper_nics_settled(&k->nics, k->ctx))
+		return;
+	if (k->nics.failed >= 0) {
+		const libxl_device_nic *nic = &k->nics.nic[k->nics.failed];
+		say(k,
+		    "failed vif %d can't be attached to %s on this host: libxl error %d. Is there such a "
+		    "bridge?",
+		    k->nics.failed, nic->bridge ? nic->bridge : "the default bridge", k->nics.error);
+		k->doomed = true;
+		return;
+	}
 	k->told_domid = true;
-	k->domid = domid;
-	say(k, "domid %u", domid);
+	say(k, "domid %u", k->domid);
 }
 
 static int destroy(struct keeper *k)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	int rc = remus_xen_libxl_destroy(k->log, k->domid, ABORT_MS, &err);
+	int rc = remus_xen_libxl_destroy(k->domid, ABORT_MS, &err);
 
 	if (rc < 0)
 		remus_error_log("%s", err.message);
@@ -168,14 +197,15 @@ static int restore(struct keeper *k)
 	for (;;) {
 		if (remus_xen_libxl_done(k->ctx, RESTORE_TAG, &rc))
 			break;
-		find_domid(k);
+		follow_building(k);
 		bool soon = !k->told_domid || (k->final[0] && !k->ended);
 		if (remus_xen_libxl_turn(k->ctx, k->receiver_gone ? -1 : TALK, soon ? 20 : 1000))
 			hear(k);
 		end_stream(k);
 		uint64_t now = remus_now_us();
-		if (k->receiver_gone && !k->final[0] && !abort_at) {
-			remus_warn("the receiver is gone: the standby domain is destroyed");
+		if ((k->receiver_gone || k->doomed) && !k->final[0] && !abort_at) {
+			remus_warn("%s: the standby domain is destroyed",
+				   k->doomed ? "it is given up" : "the receiver is gone");
 			kill_helpers();
 			abort_at = now + ABORT_MS * 1000u;
 		}
@@ -183,7 +213,7 @@ static int restore(struct keeper *k)
 			activate_at = now + ACTIVATE_MS * 1000u;
 		if ((abort_at && now >= abort_at) || (activate_at && now >= activate_at)) {
 			kill_helpers();
-			if (k->told_domid)
+			if (k->found)
 				destroy(k);
 			say(k, "failed libxl did not finish the domain within %d ms",
 			    abort_at ? ABORT_MS : ACTIVATE_MS);
@@ -191,6 +221,7 @@ static int restore(struct keeper *k)
 		}
 	}
 	libxl_domain_restore_params_dispose(&params);
+	remus_info("libxl has finished the domain: %d", rc);
 	if (rc == 0)
 		k->domid = built;
 	return rc;
@@ -198,9 +229,19 @@ static int restore(struct keeper *k)
 
 static int run(struct keeper *k)
 {
-	if (libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
+	free(k->config.c_info.name);
+	k->config.c_info.name = strdup(k->final);
+	if (!k->config.c_info.name || libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
 		return -1;
-	return libxl_domain_unpause(k->ctx, k->domid, NULL);
+	if (libxl_domain_unpause(k->ctx, k->domid, NULL))
+		return -1;
+	say(k, "running");
+	if (remus_xen_keeper_nics_give_back(&k->nics, k->ctx, k->domid, &k->config))
+		remus_warn(
+			"libxl's record of %s lacks its network interfaces: they work, but `xl network-list` "
+			"and a new protection will not know them",
+			k->final);
+	return 0;
 }
 
 /* ---- keeping it ---- */
@@ -240,8 +281,6 @@ static bool act(struct keeper *k, int reason)
 	}
 	if (destroy(k) < 0 || !again)
 		return false;
-	free(k->config.c_info.name);
-	k->config.c_info.name = strdup(k->final);
 	if (libxl_domain_create_new(k->ctx, &k->config, &k->domid, NULL, NULL) ||
 	    libxl_domain_unpause(k->ctx, k->domid, NULL)) {
 		remus_error_log("%s can't be started anew", k->final);
@@ -310,10 +349,8 @@ int main(int argc, char **argv)
 		fcntl(fd, F_SETFD, FD_CLOEXEC); /* libxl passes on what its helpers need, itself */
 	signal(SIGPIPE, SIG_IGN);
 	remus_log_identity(k.name);
-	k.log = (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_WARN,
-								  XTL_STDIOSTREAM_SHOW_DATE);
 	libxl_domain_config_init(&k.config);
-	if (libxl_ctx_alloc(&k.ctx, LIBXL_VERSION, 0, k.log)) {
+	if (libxl_ctx_alloc(&k.ctx, LIBXL_VERSION, 0, remus_xen_libxl_log())) {
 		say(&k, "failed libxl can't be initialised: does this host run on Xen?");
 		return EXIT_FAILURE;
 	}
@@ -334,7 +371,6 @@ int main(int argc, char **argv)
 		say(&k, "failed libxl error %d; its words are in the standby's xen.log", rc);
 		return EXIT_FAILURE;
 	}
-	say(&k, "running");
 	keep(&k);
 	return EXIT_SUCCESS;
 }

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 #include <sys/time.h>
+#include "libxl_log.h"
 #include "remus/util.h"
 
 #define FDS 64 /* libxl asks for a handful: xenstore, its self-pipe, a helper's pipes */
@@ -49,7 +50,7 @@ bool remus_xen_libxl_done(libxl_ctx *ctx, uint64_t tag, int *rc)
 	return true;
 }
 
-int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_ms, struct remus_error *err)
+int remus_xen_libxl_destroy(uint32_t domid, int timeout_ms, struct remus_error *err)
 {
 	const uint64_t tag = 0x64657374; /* any */
 	libxl_asyncop_how how = {.callback = NULL, .u = {.for_event = tag}};
@@ -57,9 +58,7 @@ int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_
 	libxl_ctx *ctx = NULL;
 	int result = 0;
 
-	xentoollog_logger *own =
-		log ? NULL : (xentoollog_logger *)xtl_createlogger_stdiostream(stderr, XTL_ERROR, 0);
-	if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, log ? log : own))
+	if (libxl_ctx_alloc(&ctx, LIBXL_VERSION, 0, remus_xen_libxl_log()))
 		return remus_fail(err, -EIO, "libxl can't be initialised");
 	int rc = libxl_domain_destroy(ctx, domid, &how);
 	if (rc == ERROR_DOMAIN_NOTFOUND)
@@ -82,7 +81,5 @@ int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_
 			remus_xen_libxl_turn(ctx, -1, 100);
 		}
 	libxl_ctx_free(ctx);
-	if (own)
-		xtl_logger_destroy(own);
 	return rc;
 }

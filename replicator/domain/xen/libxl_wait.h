@@ -16,7 +16,7 @@ bool remus_xen_libxl_turn(libxl_ctx *ctx, int also, int timeout_ms);
 /* Is the operation that was begun with for_event = @tag complete? Its result in *rc. Drops other events. */
 bool remus_xen_libxl_done(libxl_ctx *ctx, uint64_t tag, int *rc);
 
-/* Destroy a domain and all that belongs to it; @log may be NULL. -ETIMEDOUT: libxl did not finish. */
-int remus_xen_libxl_destroy(xentoollog_logger *log, uint32_t domid, int timeout_ms, struct remus_error *err);
+/* Destroy a domain and all that belongs to it. -ETIMEDOUT: libxl did not finish. */
+int remus_xen_libxl_destroy(uint32_t domid, int timeout_ms, struct remus_error *err);
 
 #endif

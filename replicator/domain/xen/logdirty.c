@@ -33,6 +33,20 @@ void remus_xen_logdirty_off(const struct remus_xen_handles *xen, uint32_t domid)
 	xs_rm(xen->xs, XBT_NULL, path);
 }
 
+/* A number alone may be another process's by now, and the guest would wait for that one's end (I8). */
+static bool is_ours(pid_t pid)
+{
+	char path[64], name[32] = "";
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return false;
+	bool ours = fgets(name, sizeof name, file) && !strncmp(name, "remus-", 6);
+	fclose(file);
+	return ours && kill(pid, 0) == 0;
+}
+
 int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
 {
 	REMUS_AUTO_FREE char *mark = remus_xen_read(xen, domid, "remus");
@@ -41,10 +55,10 @@ int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid
 
 	if (!mark)
 		return 0;
-	if (pid > 1 && pid != getpid() && kill((pid_t)pid, 0) == 0)
+	if (pid > 1 && pid != getpid() && is_ours((pid_t)pid))
 		return remus_fail(err, -EBUSY, "domain %u is protected already, by process %ld", domid, pid);
 	/* a saver notices that its engine is gone and turns log-dirty mode off: not after we turned it on */
-	for (int i = 0; saver > 1 && kill((pid_t)saver, 0) == 0; i++) {
+	for (int i = 0; saver > 1 && is_ours((pid_t)saver); i++) {
 		if (i == SAVER_MS / 10)
 			return remus_fail(
 				err, -EBUSY,
@@ -55,7 +69,7 @@ int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid
 	}
 	remus_warn("domain %u: ending the dirty tracking that process %ld left on", domid, pid);
 	remus_xen_logdirty_off(xen, domid);
-	return 0;
+	return 1;
 }
 
 int remus_xen_logdirty_mark(const struct remus_xen_handles *xen, uint32_t domid, pid_t saver,

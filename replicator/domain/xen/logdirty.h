@@ -20,7 +20,7 @@ struct remus_xen_logdirty {
 	xc_hypercall_buffer_t buffer;
 };
 
-/* -EBUSY when another living process protects it. */
+/* End what a killed engine left on. 1 = there was one, -EBUSY when another living process protects the domain. */
 int remus_xen_logdirty_sweep(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
 /* Leave the mark, @saver = 0 when log-dirty mode is this process's own; and turn it off, the mark too. */
 int remus_xen_logdirty_mark(const struct remus_xen_handles *xen, uint32_t domid, pid_t saver,

@@ -163,8 +163,8 @@ static void pvh_track_stop(struct remus_xen_domain *d)
 {
 	struct pvh *p = d->own;
 
-	remus_xen_suspend_settle(&d->suspend, 0);
 	remus_xen_logdirty_stop(&p->log);
+	remus_xen_memory_drop(&p->memory); /* mappings would hold a destroyed domain back */
 }
 
 /* ---- pause, state, memory ---- */

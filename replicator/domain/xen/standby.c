@@ -23,6 +23,7 @@
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
+#include "leftover.h"
 #include "libxl_wait.h"
 #include "preflight.h"
 #include "pvfeed.h"
@@ -36,7 +37,7 @@
 
 #define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
 #define FEED_MS	    20000 /* without libxl taking a byte */
-#define DOMID_MS    20000
+#define DOMID_MS    20000 /* hotplug scripts included, which take 2 s on a slow machine */
 #define ACTIVATE_MS 70000 /* a little more than the keeper's own */
 #define STOP_MS	    12000
 
@@ -68,19 +69,7 @@ static struct standby *of(struct remus_standby *base)
 /* Is it there, and does it run? A keeper that died leaves it in whatever state it was. */
 static bool domain_there(const struct standby *s, bool *runs)
 {
-	struct remus_xen_handles xen;
-	xc_dominfo_t info;
-	bool there = false;
-
-	if (!s->domid || remus_xen_open(&xen, NULL) < 0)
-		return false;
-	if (remus_xen_info(&xen, s->domid, &info, NULL) == 0) {
-		REMUS_AUTO_FREE char *name = remus_xen_read(&xen, s->domid, "name");
-		there = name && (!strcmp(name, s->name) || !strcmp(name, s->description.name));
-		*runs = there && !info.paused;
-	}
-	remus_xen_close(&xen);
-	return there;
+	return remus_xen_leftover_there(s->domid, s->name, s->description.name, runs);
 }
 
 /* End the keeper and see that nothing of the domain is left. */
@@ -90,7 +79,7 @@ static void end_domain(struct standby *s)
 	bool runs;
 
 	remus_xen_keeper_stop(&s->keeper, STOP_MS);
-	if (domain_there(s, &runs) && remus_xen_libxl_destroy(NULL, s->domid, STOP_MS, &err) < 0)
+	if (domain_there(s, &runs) && remus_xen_libxl_destroy(s->domid, STOP_MS, &err) < 0)
 		remus_error_log("%s: %s", s->name, err.message);
 	s->domid = 0;
 }
@@ -195,7 +184,7 @@ static int await_domid(struct standby *s, struct remus_error *err)
 	int rc = remus_xen_keeper_hear(&s->keeper, DOMID_MS, text);
 
 	if (rc == 1 && sscanf(text, "domid %u", &s->domid) == 1)
-		return 0;
+		return remus_xen_leftover_mark(s->run_dir, s->domid, s->name, err);
 	if (rc == 1)
 		return remus_fail(err, -EIO, "%s can't be built: %s", s->name, text);
 	return remus_fail(err, rc ? rc : -ETIMEDOUT, "%s was not built %s; see %s/xen.log", s->name,
@@ -378,6 +367,22 @@ static int run(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
+/* Linux tells xenstore when it boots, and not again on another host. Without it the guest could not be protected from
+ * here: it was protected there, so it can. */
+static void say_suspendable(const struct standby *s)
+{
+	struct remus_xen_handles xen;
+	char path[64];
+
+	snprintf(path, sizeof path, "/local/domain/%u/control/feature-suspend", s->domid);
+	if (remus_xen_open(&xen, NULL) < 0)
+		return;
+	if (!xs_write(xen.xs, XBT_NULL, path, "1", 1))
+		remus_warn("xenstore: %s can't be written: %s can't be protected from here", path,
+			   s->description.name);
+	remus_xen_close(&xen);
+}
+
 static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
@@ -404,6 +409,8 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return rc;
 	}
 	s->activated = true;
+	remus_xen_leftover_unmark(s->run_dir);
+	say_suspendable(s);
 	return 0;
 }
 
@@ -472,4 +479,5 @@ const struct remus_standby_ops remus_xen_standby_ops = {
 	.next_event = standby_next_event,
 	.destroy = standby_destroy,
 	.close = standby_close,
+	.sweep = remus_xen_leftover_sweep,
 };

@@ -105,26 +105,32 @@ def status(lab, _, __):
     return OK
 
 
-def drill(lab, opts, say):
-    from . import xendrill  # pylint: disable=import-outside-toplevel
-    result, lines = xendrill.hold(lab, opts, machines(lab), say)
+def _tell(result, lines, opts, say):
     say("\n".join(lines))
     if opts.json:
         print(json.dumps(result), flush=True)
     return OK if result["result"] == "pass" else FAIL
 
 
+def drill(lab, opts, say):
+    from . import xendrill  # pylint: disable=import-outside-toplevel
+    return _tell(*xendrill.hold(lab, opts, machines(lab), say), opts, say)
+
+
 def compare(lab, opts, say):
     from . import compare as comparison, table  # pylint: disable=import-outside-toplevel
     result = comparison.hold(lab, opts, machines(lab), say)
-    say("\n".join(table.lines(result)))
-    if opts.json:
-        print(json.dumps(result), flush=True)
-    return OK if result["result"] == "pass" else FAIL
+    return _tell(result, table.lines(result), opts, say)
+
+
+def matrix(lab, opts, say):
+    from . import matrix as walk  # pylint: disable=import-outside-toplevel
+    result = walk.hold(lab, opts, machines(lab), say)
+    return _tell(result, walk.lines(result), opts, say)
 
 
 VERBS = {"run": run, "push": push, "guest": guest, "exec": execute, "status": status, "drill": drill,
-         "compare": compare}
+         "compare": compare, "matrix": matrix}
 
 
 def carry_out(lab, opts, say):

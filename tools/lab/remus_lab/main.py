@@ -71,7 +71,7 @@ def up(lab, opts):
 
 
 def with_lab(lab, opts, arguments):
-    """drill, compare: in the lab that is up, or in one for this purpose."""
+    """drill, compare, matrix: in the lab that is up, or in one for this purpose."""
     fresh = not lab.keeper()
     status = IMPOSSIBLE
     try:
@@ -96,7 +96,7 @@ def carry_out(opts, arguments):
     lab = place.Place(opts.name or f"{opts.verb}-{os.getpid()}")
     if opts.verb == "up":
         return up(lab, opts)
-    if opts.verb in ("drill", "compare"):
+    if opts.verb in ("drill", "compare", "matrix"):
         return with_lab(lab, opts, arguments)
     if opts.verb == "down":
         if not os.path.isdir(lab.folder):
