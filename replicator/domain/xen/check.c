@@ -23,12 +23,13 @@ static void check_found(const struct remus_xen_handles *xen, uint32_t domid, str
 	out->nics = guest.nics;
 	memcpy(out->nic, guest.nic, (size_t)guest.nics * sizeof *out->nic);
 	out->pages = guest.description.pages;
-	if (guest.pvh && guest.description.config && guest.description.pages &&
+	if (guest.supported && guest.description.config && guest.description.pages &&
 	    remus_xen_describe(&guest.description, &out->description, &err) < 0)
 		remus_report_error(report, "guest", NULL, &err);
-	if (guest.pvh)
-		remus_report_ok(report, "guest", "%s (domain %u) is a PVH guest on Xen %s",
-				guest.description.name, domid, version);
+	if (guest.supported)
+		remus_report_ok(report, "guest", "%s (domain %u) is a %s guest on Xen %s",
+				guest.description.name, domid,
+				guest.description.type == REMUS_XEN_PV ? "PV" : "PVH", version);
 	remus_xen_guest_free(&guest);
 }
 

@@ -20,19 +20,31 @@ static void refuse(struct remus_report *report, const char *name, const char *su
 	remus_report_fatal(report, -ENOTSUP, subject, remedy, "%s can't be protected: %s", name, what);
 }
 
-/* PV: say what is really in the way. Without shadow paging there is no log-dirty mode for PV at all. */
-static void refuse_pv(const struct remus_xen_handles *xen, const char *name, struct remus_report *report)
+/* Without shadow paging there is no log-dirty mode for PV guests: Xen answers EOPNOTSUPP. HVM and PVH guests do
+ * without it, so that it can be left out of a hypervisor. */
+static bool check_pv(const struct remus_xen_handles *xen, uint32_t domid, struct remus_xen_description *d,
+		     struct remus_report *report)
 {
+	struct remus_error err = REMUS_ERROR_INIT;
 	xc_physinfo_t info = {0};
 
-	if (xc_physinfo(xen->xch, &info) == 0 && !(info.capabilities & XEN_SYSCTL_PHYSCAP_shadow))
-		refuse(report, name, "type",
+	d->type = REMUS_XEN_PV;
+	if (xc_physinfo(xen->xch, &info)) {
+		remus_fail_errno(&err, "%s: what this hypervisor is able to do", d->name);
+	} else if (!(info.capabilities & XEN_SYSCTL_PHYSCAP_shadow)) {
+		refuse(report, d->name, "type",
 		       "use a PVH guest (type=\"pvh\"), or a hypervisor with CONFIG_SHADOW_PAGING",
 		       "it is a PV guest, and this hypervisor was built without shadow paging (as "
 		       "Debian's is), so that what a PV guest writes can't be tracked");
-	else
-		refuse(report, name, "type", "use a PVH guest (type=\"pvh\")",
-		       "it is a PV guest, which this version can't protect");
+		return false;
+	} else if (xc_domain_get_guest_width(xen->xch, domid, &d->width) ||
+		   (d->width != 8 && d->width != 4)) {
+		remus_fail_errno(&err, "%s: whether it is a 64-bit guest", d->name);
+	} else {
+		return true;
+	}
+	remus_report_error(report, "type", NULL, &err);
+	return false;
 }
 
 static void check_disks(const libxl_domain_config *config, const char *name, struct remus_report *report)
@@ -170,9 +182,10 @@ static void check_config(const struct remus_xen_handles *xen, uint32_t domid, co
 	if (c->c_info.type == LIBXL_DOMAIN_TYPE_HVM)
 		refuse(report, name, "type", "use a PVH guest (type=\"pvh\")",
 		       "it is an HVM guest, and HVM guests are not in this version");
-	else if (c->c_info.type != LIBXL_DOMAIN_TYPE_PVH)
-		refuse_pv(xen, name, report);
-	out->pvh = c->c_info.type == LIBXL_DOMAIN_TYPE_PVH;
+	else if (c->c_info.type == LIBXL_DOMAIN_TYPE_PV)
+		out->supported = check_pv(xen, domid, &out->description, report);
+	else
+		out->supported = true;
 	check_devices(c, name, report);
 	check_memory(xen, domid, c, name, report);
 	read_nics(c, domid, out, report);
@@ -249,9 +262,9 @@ void remus_xen_inspect(const struct remus_xen_handles *xen, uint32_t domid, stru
 	else
 		snprintf(d->name, sizeof d->name, "domain-%u", domid);
 	read_config(xen, domid, out, report);
-	if (out->pvh)
+	if (out->supported)
 		read_facts(xen, domid, &info, d, report);
-	if (out->pvh && remus_xen_suspend_check(xen, domid, &err) < 0)
+	if (out->supported && remus_xen_suspend_check(xen, domid, &err) < 0)
 		remus_report_error(report, "suspend", NULL, &err);
 }
 
@@ -259,5 +272,5 @@ void remus_xen_guest_free(struct remus_xen_guest *guest)
 {
 	remus_xen_description_free(&guest->description);
 	guest->nics = 0;
-	guest->pvh = false;
+	guest->supported = false;
 }

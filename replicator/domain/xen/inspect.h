@@ -15,7 +15,7 @@ struct remus_xen_guest {
 	struct remus_xen_description description;
 	struct remus_nic nic[REMUS_NICS_MAX];
 	int nics;
-	bool pvh; /* else only the name and the configuration are known */
+	bool supported; /* else only the name and the configuration are known */
 };
 
 /* Everything that would be refused, and what is good; changes nothing. @out is filled as far as it can be known, whole

@@ -17,11 +17,13 @@ static void check_policy(const struct remus_xen_handles *xen, const struct remus
 			 const char *standby, struct remus_report *report)
 {
 	xc_cpu_policy_t *host = xc_cpu_policy_init(), *guest = xc_cpu_policy_init();
+	unsigned most =
+		d->type == REMUS_XEN_PV ? XEN_SYSCTL_cpu_policy_pv_max : XEN_SYSCTL_cpu_policy_hvm_max;
 	struct remus_error err = REMUS_ERROR_INIT;
 
-	if (!host || !guest || xc_cpu_policy_get_system(xen->xch, XEN_SYSCTL_cpu_policy_hvm_max, host))
+	if (!host || !guest || xc_cpu_policy_get_system(xen->xch, most, host))
 		remus_fail_errno(&err, "this host's CPU policy");
-	else if (xc_cpu_policy_get_system(xen->xch, XEN_SYSCTL_cpu_policy_hvm_max, guest) ||
+	else if (xc_cpu_policy_get_system(xen->xch, most, guest) ||
 		 xc_cpu_policy_update_cpuid(xen->xch, guest, (const void *)d->cpuid,
 					    (uint32_t)(d->cpuid_bytes / sizeof(xen_cpuid_leaf_t))) ||
 		 xc_cpu_policy_update_msrs(xen->xch, guest, (const void *)d->msr,

@@ -26,10 +26,13 @@
 #include "leftover.h"
 #include "libxl_wait.h"
 #include "preflight.h"
+#include "pvfeed.h"
+#include "records.h"
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
 #include "shadow.h"
+#include "space.h"
 #include "state.h"
 
 #define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
@@ -43,6 +46,7 @@ struct standby {
 	struct remus_xen_description description;
 	struct remus_xen_keeper keeper;
 	struct remus_xen_shadow shadow;
+	struct remus_xen_pvfeed pv;   /* of a PV guest */
 	struct remus_xen_buffer head; /* record heads being built */
 	uint8_t *state;		      /* of the last commit */
 	size_t state_bytes;
@@ -91,6 +95,17 @@ static int feed_head(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
+static bool is_pv(const struct standby *s)
+{
+	return s->description.type == REMUS_XEN_PV;
+}
+
+static int emit(void *context, struct iovec *iov, int parts, struct remus_error *err)
+{
+	struct standby *s = context;
+	return remus_xen_keeper_feed(&s->keeper, iov, parts, FEED_MS, err);
+}
+
 /* Everything touched, as PAGE_DATA records straight from the shadow. */
 static int feed_pages(struct standby *s, struct remus_error *err)
 {
@@ -99,6 +114,8 @@ static int feed_pages(struct standby *s, struct remus_error *err)
 	uint64_t cursor = 0;
 	size_t n;
 
+	if (is_pv(s))
+		return remus_xen_pvfeed_pages(&s->pv, &s->shadow, emit, s, err);
 	while ((n = remus_xen_shadow_take(&s->shadow, &cursor, pfn, REMUS_XEN_STREAM_BATCH))) {
 		remus_xen_buffer_reset(&s->head);
 		remus_xen_stream_pages(&s->head, pfn, (unsigned)n);
@@ -116,17 +133,29 @@ static int feed_pages(struct standby *s, struct remus_error *err)
 	return 0;
 }
 
+/* Is it the state of such a guest? *@out points into it and to @params; of a PV guest it is fed as it is. */
+static int check_state(const struct standby *s, const uint8_t *state, size_t bytes,
+		       struct remus_xen_state *out, struct remus_xen_param *params, struct remus_error *err)
+{
+	if (is_pv(s))
+		return remus_xen_records_check_state(state, bytes, s->description.width, err);
+	return remus_xen_state_decode(state, bytes, out, params, err);
+}
+
 static int feed_epoch(struct standby *s, struct remus_error *err)
 {
 	struct remus_xen_param params[REMUS_XEN_PARAMS_MAX];
 	struct remus_xen_state state;
-	int rc = remus_xen_state_decode(s->state, s->state_bytes, &state, params, err);
+	int rc = check_state(s, s->state, s->state_bytes, &state, params, err);
 
 	if (rc == 0)
 		rc = feed_pages(s, err);
 	if (rc < 0)
 		return rc;
-	remus_xen_stream_state(&s->head, &state);
+	if (is_pv(s))
+		remus_xen_buffer_add(&s->head, s->state, s->state_bytes);
+	else
+		remus_xen_stream_state(&s->head, &state);
 	remus_xen_stream_checkpoint(&s->head);
 	return feed_head(s, err);
 }
@@ -175,13 +204,18 @@ static int build(struct standby *s, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	remus_xen_buffer_reset(&s->head);
-	remus_xen_stream_begin(&s->head, &(struct remus_xen_stream_static){.guest = REMUS_XEN_STREAM_HVM,
-									   .xen_major = d->major,
-									   .xen_minor = d->minor,
-									   .cpuid = d->cpuid,
-									   .cpuid_bytes = d->cpuid_bytes,
-									   .msr = d->msr,
-									   .msr_bytes = d->msr_bytes});
+	remus_xen_stream_begin(&s->head,
+			       &(struct remus_xen_stream_static){.guest = is_pv(s) ? REMUS_XEN_STREAM_PV
+										   : REMUS_XEN_STREAM_HVM,
+								 .width = d->width,
+								 .xen_major = d->major,
+								 .xen_minor = d->minor,
+								 .cpuid = d->cpuid,
+								 .cpuid_bytes = d->cpuid_bytes,
+								 .msr = d->msr,
+								 .msr_bytes = d->msr_bytes});
+	if (is_pv(s))
+		remus_xen_pvfeed_restart(&s->pv);
 	rc = feed_head(s, err);
 	if (rc == 0)
 		rc = await_domid(s, err);
@@ -225,6 +259,7 @@ static void standby_close(struct remus_standby *base)
 	else
 		standby_destroy(base);
 	remus_xen_shadow_destroy(&s->shadow);
+	remus_xen_pvfeed_destroy(&s->pv);
 	remus_xen_buffer_free(&s->head);
 	remus_xen_description_free(&s->description);
 	free(s->state);
@@ -282,8 +317,11 @@ static int standby_create(const char *description, const struct remus_standby_co
 		examine(s, description, &report);
 		rc = remus_report_first(&report, err);
 	}
+	uint64_t pages = s->description.pages;
 	if (rc == 0)
-		rc = remus_xen_shadow_create(&s->shadow, s->description.pages, err);
+		rc = remus_xen_shadow_create(&s->shadow, is_pv(s) ? remus_xen_space_size(pages) : pages, err);
+	if (rc == 0 && is_pv(s))
+		rc = remus_xen_pvfeed_create(&s->pv, pages, s->description.width, err);
 	if (rc == 0)
 		rc = build(s, err);
 	if (rc < 0) {
@@ -317,7 +355,7 @@ static int standby_commit(struct remus_standby *base, uint64_t epoch, const uint
 	struct remus_xen_param params[REMUS_XEN_PARAMS_MAX];
 	struct remus_xen_state decoded;
 	struct remus_error why = s->early;
-	int rc = remus_xen_state_decode(state, bytes, &decoded, params, err);
+	int rc = check_state(s, state, bytes, &decoded, params, err);
 
 	if (rc < 0)
 		return remus_error_prefix(err, "epoch %llu", (unsigned long long)epoch), rc;
@@ -428,7 +466,7 @@ static pid_t standby_pid(struct remus_standby *base)
 
 static int standby_event_fd(struct remus_standby *base)
 {
-	return of(base)->keeper.talk;
+	return of(base)->keeper.helper.talk;
 }
 
 static enum remus_domain_event standby_next_event(struct remus_standby *base, char why[REMUS_TEXT_MAX])
@@ -436,7 +474,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	struct standby *s = of(base);
 	char text[REMUS_XEN_KEEPER_MESSAGE];
 
-	if (s->over || s->keeper.talk < 0)
+	if (s->over || s->keeper.helper.talk < 0)
 		return REMUS_DOMAIN_NONE;
 	int heard = remus_xen_keeper_hear(&s->keeper, 0, text);
 	if (heard == 0)
@@ -449,8 +487,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	if (s->activated) {
 		if (heard < 0) {
 			remus_warn("%s: its keeper died: nobody acts on its shutdown or reboot now", s->name);
-			close(s->keeper.talk);
-			s->keeper.talk = -1;
+			remus_xen_close_fd(&s->keeper.helper.talk);
 		}
 		return REMUS_DOMAIN_NONE;
 	}
