@@ -118,7 +118,6 @@ def _saved(m):
     """What protection leaves must not stand in the way of Xen's own tools."""
     _unprotect(m)
     m.a.agent.must(f"timeout 100 xl save -c {m.guest} /dev/null", 110)
-    m.a.agent.must(f"xl unpause {m.guest} 2>/dev/null; true", 20)
 
 
 def _handover(m):
