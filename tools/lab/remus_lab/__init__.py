@@ -13,6 +13,8 @@
     guest.py      the guest as Xen's tools see it           xenhost.py a Xen host as the drill sees it
     xendrill.py   `lab drill`: the drill on Xen
     compare.py    `lab compare`: what is measured, how      xlremus.py xl remus, its log
+    leak.py       `lab leak`: nothing gets out early     listen.py  what is heard on the lab's bridges
+    leakage.py    its verdict, pure                     plugcheck.py  `lab plug-check`
     probe.py      the client of a comparison                table.py   the comparison's words
 
 The client, the observer, the verdict and the waiting are the drill's own (tools/drill/remus_drill).
