@@ -19,6 +19,7 @@ static const struct {
 	const char *name, *symbol, *what_for;
 } needed[] = {
 	{"sch_plug", "plug_enqueue", "holds what the guest sends until it is acknowledged"},
+	{"sch_prio", "prio_enqueue", "keeps the frames of two epochs apart"},
 	{"ifb", "ifb_xmit", "turns what the guest sends round to where it can be held"},
 	{"sch_ingress", "ingress_init", "is what filters of incoming frames hang in"},
 	{"cls_matchall", "mall_classify", "takes all that the guest sends, whatever its protocol"},

@@ -39,6 +39,8 @@ static void poll_link(struct primary *p)
 			}
 			return;
 		}
+		if (frame.header.type == REMUS_FRAME_ACK)
+			shell_trace_epoch(&p->trace, "ack", frame.header.epoch);
 		struct remus_event ev = {
 			.type = REMUS_EV_FRAME,
 			.header = &frame.header,

@@ -210,9 +210,19 @@ void remus_xen_suspend_inherit(struct remus_xen_suspend *s)
 		expect_late(s); /* if it was asked at all: that can't be told */
 }
 
+/* From the request to the stop. One that nobody saw happen took less: it only counts when it was a quick one. */
+static void note_time(struct remus_xen_suspend *s, uint64_t took, bool at_most)
+{
+	if (!s->usual_us)
+		s->usual_us = took;
+	else if (!at_most || took < s->usual_us)
+		s->usual_us = (s->usual_us * 7 + took) / 8;
+}
+
 int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
 {
-	int rc = stopped(s, info, err); /* a killed engine may have left it so */
+	int rc = stopped(s, info, err); /* it was asked ahead, or a killed engine left it so */
+	bool was_stopped = rc > 0;
 
 	if (rc == 0)
 		rc = remus_xen_suspend_request(s, err);
@@ -223,10 +233,8 @@ int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, stru
 		if (rc == 0)
 			expect_late(s);
 	}
-	if (rc > 0 && s->requested_us) {
-		uint64_t took = remus_now_us() - s->requested_us;
-		s->usual_us = s->usual_us ? (s->usual_us * 7 + took) / 8 : took;
-	}
+	if (rc > 0 && s->requested_us)
+		note_time(s, remus_now_us() - s->requested_us, was_stopped);
 	s->requested_us = 0;
 	if (rc > 0)
 		return 0;

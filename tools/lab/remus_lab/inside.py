@@ -129,8 +129,25 @@ def matrix(lab, opts, say):
     return _tell(result, walk.lines(result), opts, say)
 
 
+def leak(lab, opts, say):
+    from . import leak as leaks  # pylint: disable=import-outside-toplevel
+    result = leaks.hold(lab, opts, machines(lab), say)
+    if opts.json:
+        print(json.dumps(result), flush=True)
+    say(f"{result['passed']} passed, {result['failed']} failed")
+    return OK if result["result"] == "pass" else FAIL
+
+
+def plug_check(lab, opts, say):
+    from . import plugcheck  # pylint: disable=import-outside-toplevel
+    good, said = plugcheck.run(_alive(machines(lab)[opts.host]))
+    say(said)
+    say(f"{int(good)} passed, {int(not good)} failed")
+    return OK if good else FAIL
+
+
 VERBS = {"run": run, "push": push, "guest": guest, "exec": execute, "status": status, "drill": drill,
-         "compare": compare, "matrix": matrix}
+         "compare": compare, "matrix": matrix, "leak": leak, "plug-check": plug_check}
 
 
 def carry_out(lab, opts, say):

@@ -6,8 +6,8 @@ import argparse
 from . import cases
 
 EPILOG = """
-A lab that is not up is brought up for `drill`, `compare` and `matrix` and taken down after them. A lab that is up is
-used as it is, and stays up: hosts that have died are booted again.
+A lab that is not up is brought up for `drill`, `compare`, `matrix`, `leak` and `plug-check` and taken down after them.
+A lab that is up is used as it is, and stays up: hosts that have died are booted again.
 exit status: that of CMD for run; otherwise 0 all went well, 1 a condition did not hold, 2 the lab could not do it
 remusd, remusctl, remus-lab-agent and remus-drill-guest are looked for in $REMUS_BUILD and ./build."""
 
@@ -92,13 +92,18 @@ def build():
     _interval(one)
     one.add_argument("--only", type=_cases, metavar="CASE,...", help="of " + ", ".join(cases.NAMES))
     one.add_argument("--seed", type=int, default=1, metavar="N", help="decides the client's payloads")
+    one = verb("leak", "does anything that a protected guest sends get out before it may?", _hosts, _guest, _protection,
+               lab=None)
+    one.add_argument("--rate", type=int, default=200, metavar="FRAMES_PER_S", help="what the guest sends (default 200)")
+    verb("plug-check", "the kernel buffer's own test, in a dom0", _hosts, lab=None).add_argument(
+        "--host", choices="ab", default="b", help="(default b)")
     verb("down", "end the lab and remove its folder")
     return parser
 
 
 RANGES = (("memory", 512, 65536), ("dom0_memory", 256, 65536), ("vcpus", 1, 16), ("guest_memory", 64, 16384),
           ("dirty", 0, 1000000), ("region", 1, 4096), ("interval", 1, 10000), ("seconds", 1, 3600),
-          ("connections", 1, 200))
+          ("connections", 1, 200), ("rate", 20, 2000))
 
 
 def parse(arguments):
