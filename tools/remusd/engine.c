@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -92,7 +93,7 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	c->link.heartbeat_ms = (uint32_t)wanted_number(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
 	c->link.dead_ms = (uint32_t)wanted_number(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
 	c->cache_bytes = wanted_number(r, "cache_mib", 128) << 20;
-	c->threads = 1;
+	c->threads = sysconf(_SC_NPROCESSORS_ONLN) > 1; /* on one processor it would only be in the way */
 	c->recover = recover;
 	if (child->options->trace_dir) {
 		snprintf(trace, sizeof trace, "%s/%s.primary.trace", child->options->trace_dir,

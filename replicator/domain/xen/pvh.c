@@ -32,6 +32,8 @@ struct pvh {
 	size_t room; /* of both */
 	uint8_t *context;
 	uint32_t context_room;
+	struct remus_xen_param param[REMUS_XEN_PARAMS_MAX];
+	unsigned params;
 	struct remus_xen_buffer state;
 };
 
@@ -89,6 +91,42 @@ static int pvh_populated(struct remus_xen_domain *d, uint64_t *map, struct remus
 	return 0;
 }
 
+/* The parameters that a restored domain needs; of those the ones that are set. Who built the domain set them: they
+ * are read once, and not in a pause. */
+static int read_params(struct remus_xen_domain *d, struct remus_error *err)
+{
+	struct pvh *p = d->own;
+	static const uint16_t wanted[] = {
+		HVM_PARAM_STORE_PFN,
+		HVM_PARAM_CONSOLE_PFN,
+		HVM_PARAM_IOREQ_PFN,
+		HVM_PARAM_BUFIOREQ_PFN,
+		HVM_PARAM_PAGING_RING_PFN,
+		HVM_PARAM_MONITOR_RING_PFN,
+		HVM_PARAM_SHARING_RING_PFN,
+		HVM_PARAM_VM86_TSS_SIZED,
+		HVM_PARAM_ACPI_IOPORTS_LOCATION,
+		HVM_PARAM_VIRIDIAN,
+		HVM_PARAM_IDENT_PT,
+		HVM_PARAM_VM_GENERATION_ID_ADDR,
+		HVM_PARAM_IOREQ_SERVER_PFN,
+		HVM_PARAM_NR_IOREQ_SERVER_PAGES,
+		HVM_PARAM_X87_FIP_WIDTH,
+		HVM_PARAM_MCA_CAP,
+	};
+
+	p->params = 0;
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(wanted); i++) {
+		uint64_t value = 0;
+		if (xc_hvm_param_get(d->xen.xch, d->domid, wanted[i], &value))
+			return remus_fail_errno(err, "%s: its HVM parameter %u", remus_xen_name(d),
+						wanted[i]);
+		if (value)
+			p->param[p->params++] = (struct remus_xen_param){wanted[i], value};
+	}
+	return 0;
+}
+
 static int pvh_track_start(struct remus_xen_domain *d, struct remus_error *err)
 {
 	struct pvh *p = d->own;
@@ -97,6 +135,8 @@ static int pvh_track_start(struct remus_xen_domain *d, struct remus_error *err)
 	if (p->log.on)
 		return remus_fail(err, -EALREADY, "%s: tracking was started already", remus_xen_name(d));
 	int rc = remus_xen_info(&d->xen, d->domid, &info, err);
+	if (rc == 0)
+		rc = read_params(d, err);
 	if (rc < 0)
 		return rc;
 	p->nr_pages = info.nr_pages;
@@ -211,51 +251,13 @@ static int read_context(struct remus_xen_domain *d, struct remus_xen_state *stat
 	return 0;
 }
 
-/* The parameters that a restored domain needs; of those the ones that are set. */
-static int read_params(struct remus_xen_domain *d, struct remus_xen_param *param, unsigned *count,
-		       struct remus_error *err)
-{
-	static const uint16_t wanted[] = {
-		HVM_PARAM_STORE_PFN,
-		HVM_PARAM_CONSOLE_PFN,
-		HVM_PARAM_IOREQ_PFN,
-		HVM_PARAM_BUFIOREQ_PFN,
-		HVM_PARAM_PAGING_RING_PFN,
-		HVM_PARAM_MONITOR_RING_PFN,
-		HVM_PARAM_SHARING_RING_PFN,
-		HVM_PARAM_VM86_TSS_SIZED,
-		HVM_PARAM_ACPI_IOPORTS_LOCATION,
-		HVM_PARAM_VIRIDIAN,
-		HVM_PARAM_IDENT_PT,
-		HVM_PARAM_VM_GENERATION_ID_ADDR,
-		HVM_PARAM_IOREQ_SERVER_PFN,
-		HVM_PARAM_NR_IOREQ_SERVER_PAGES,
-		HVM_PARAM_X87_FIP_WIDTH,
-		HVM_PARAM_MCA_CAP,
-	};
-
-	*count = 0;
-	for (size_t i = 0; i < REMUS_ARRAY_SIZE(wanted); i++) {
-		uint64_t value = 0;
-		if (xc_hvm_param_get(d->xen.xch, d->domid, wanted[i], &value))
-			return remus_fail_errno(err, "%s: its HVM parameter %u", remus_xen_name(d),
-						wanted[i]);
-		if (value)
-			param[(*count)++] = (struct remus_xen_param){wanted[i], value};
-	}
-	return 0;
-}
-
 static int pvh_save_state(struct remus_xen_domain *d, const uint8_t **out, size_t *bytes,
 			  struct remus_error *err)
 {
 	struct pvh *p = d->own;
-	struct remus_xen_param param[REMUS_XEN_PARAMS_MAX];
-	struct remus_xen_state state = {.param = param};
+	struct remus_xen_state state = {.param = p->param, .params = p->params};
 	int rc = read_context(d, &state, err);
 
-	if (rc == 0)
-		rc = read_params(d, param, &state.params, err);
 	if (rc == 0 && xc_domain_get_tsc_info(d->xen.xch, d->domid, &state.tsc.mode, &state.tsc.nsec,
 					      &state.tsc.khz, &state.tsc.incarnation))
 		rc = remus_fail_errno(err, "%s: its TSC", remus_xen_name(d));

@@ -13,6 +13,7 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
+#define TELL_US	   1000000u
 #define RECHECK_MS 100 /* a signal that got lost costs this much */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
@@ -107,6 +108,7 @@ void remus_xen_suspend_close(struct remus_xen_suspend *s)
 	if (!s->xen)
 		return;
 	remus_xen_suspend_settle(s, 0);
+	s->told_us = 0;
 	remus_xen_suspend_tell(s);
 	remus_xen_suspend_unlisten(s);
 	s->xen = NULL;
@@ -262,9 +264,16 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 
 void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 {
-	if (s->untold && !xs_resume_domain(s->xen->xs, s->domid))
+	uint64_t now = remus_now_us();
+
+	/* a suspend that is told to our channel is not told to xenstored, but anything else that happens meanwhile may
+	 * have made it look */
+	if (!s->untold || (s->events && now - s->told_us < TELL_US))
+		return;
+	if (!xs_resume_domain(s->xen->xs, s->domid))
 		remus_warn("domain %u runs again, but xenstored was not told: %s", s->domid, strerror(errno));
 	s->untold = false;
+	s->told_us = now;
 }
 
 void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)

@@ -33,6 +33,7 @@ struct remus_xen_suspend {
 	char note[256];	       /* why polling, or "" */
 	uint64_t requested_us; /* when, 0 = no request is out */
 	uint64_t usual_us;     /* request to stopped, a running mean */
+	uint64_t told_us;      /* when xenstored was told of a resume */
 	bool untold;	       /* it was resumed, xenstored doesn't know yet */
 	uint64_t late_until;   /* it took up a request that was given up and may stop until then; 0 = none */
 };
