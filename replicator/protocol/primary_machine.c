@@ -143,6 +143,33 @@ static void resume_failed(struct remus_primary *m, const struct remus_event *ev,
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
 }
 
+/* The backup holds the last epoch: it is to activate. */
+static void say_handover(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	remus_do_send(out, REMUS_FRAME_HANDOVER, m->committed);
+	remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
+}
+
+/* What followed the release in its step was dropped, but the machine has moved on: take that back, or make up for it. */
+static void release_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be released: %s",
+		       remus_text(ev));
+	if (m->guest_gone)
+		return;
+	if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed) {
+		/* The guest stands still for the backup's sake: to the network its last output is lost, it is not. */
+		say_handover(m, ev, out);
+		return;
+	}
+	if (m->state != REMUS_P_RUNNING && m->state != REMUS_P_IN_FLIGHT && m->state != REMUS_P_HANDING_OVER)
+		return;
+	m->epoch = m->committed; /* the next one was to begin: its PAUSE was dropped */
+	m->paused = false;
+	m->handover_wanted = false;
+	primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
+}
+
 static void on_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	switch (ev->action) {
@@ -161,10 +188,7 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 			primary_link_is_lost(m, remus_text(ev), out);
 		return;
 	case REMUS_DO_RELEASE:
-		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be released: %s",
-			       remus_text(ev));
-		if (m->state == REMUS_P_RUNNING || m->state == REMUS_P_IN_FLIGHT)
-			primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
+		release_failed(m, ev, out);
 		return;
 	case REMUS_DO_DESTROY:
 		remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
@@ -213,8 +237,7 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 	if (m->state == REMUS_P_HANDING_OVER && m->guest_gone)
 		return; /* DOMAIN_LOST is on its way, the backup takes over from here */
 	if (m->state == REMUS_P_HANDING_OVER) {
-		remus_do_send(out, REMUS_FRAME_HANDOVER, n);
-		remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
+		say_handover(m, ev, out);
 		return;
 	}
 	m->state = REMUS_P_RUNNING;

@@ -315,6 +315,24 @@ static void destroy_is_tried_until_it_works(void)
 	    {TIMER(RETRY), "DESTROY END", "discarded"});
 }
 
+/* RELEASE fails and takes with it what stood behind it in its step: nobody may wait for that for ever (I8). */
+static void release_fails(void)
+{
+	RUN(SOLO, TO_FIRST,
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1 EVENT:protected REPORT SET_TIMER:EPOCH", "protected"},
+	    {FAILED(RELEASE), "EVENT:failed REPORT SEND:END SET_TIMER:END", "unprotecting"});
+	/* The paused guest's last epoch is with the backup: go on handing over. */
+	RUN(SOLO, TO_HANDED,
+	    {FAILED(RELEASE), "EVENT:failed SEND:HANDOVER SET_TIMER:HANDOVER", "handing-over"},
+	    {EMPTY(ACTIVATED, 2), "EVENT:handed-over REPORT CLOSE_LINK DISCARD DESTROY END", "discarded"});
+	/* The hand-over was to begin behind the release: its pause was never carried out. */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"}, {SENT(2), "SET_TIMER:ACK", "protected"},
+	    {EV(CMD_FAILOVER), "", "protected"},
+	    {ACK(2), "CANCEL_TIMER:ACK RELEASE:2 REPORT PAUSE CAPTURE:3 SEAL:3 SEND_EPOCH:3", "handing-over"},
+	    {FAILED(RELEASE), "EVENT:failed REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EMPTY(END_ACK, 2), "EVENT:unprotected REPORT PASS TRACK_STOP CLOSE_LINK RETIRE END", "ended"});
+}
+
 /* Every frame type in every state: never a crash, never an action list that opens egress or destroys. */
 static void frames_out_of_place(void)
 {
@@ -357,6 +375,7 @@ static const struct unit_case cases[] = {
 	{"resume fails (I8)", resume_fails},
 	{"resume fails on the way (I8)", resume_fails_on_the_way},
 	{"destroying is tried until it works (I5)", destroy_is_tried_until_it_works},
+	{"release fails (I8)", release_fails},
 	{"frames out of place", frames_out_of_place},
 };
 UNIT_MAIN("primary machine", cases)
