@@ -190,6 +190,15 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 	case REMUS_DO_RELEASE:
 		release_failed(m, ev, out);
 		return;
+	case REMUS_DO_DISCARD:
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be dropped: %s",
+			       remus_text(ev));
+		if (m->state ==
+		    REMUS_P_DISCARDED) /* dropped with the step: the copy must go all the same (I5) */
+			remus_do(out, REMUS_DO_DESTROY);
+		if (primary_over(m))
+			remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
+		return;
 	case REMUS_DO_DESTROY:
 		remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
 			       "our copy of the guest could not be destroyed, its output stays closed: %s",

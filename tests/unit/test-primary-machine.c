@@ -333,6 +333,20 @@ static void release_fails(void)
 	    {EMPTY(END_ACK, 2), "EVENT:unprotected REPORT PASS TRACK_STOP CLOSE_LINK RETIRE END", "ended"});
 }
 
+/* Held output that can't be dropped must not save the copy that produced it (I5). */
+static void discard_fails(void)
+{
+	RUN(SOLO, TO_PROTECTED, {EV(LINK_LOST), LOST, "claiming"},
+	    {CLAIMED(LOST), "EVENT:claim-lost REPORT DISCARD DESTROY END", "discarded"},
+	    {FAILED(DISCARD), "EVENT:failed DESTROY END", "discarded"},
+	    {FAILED(DESTROY), "EVENT:failed SET_TIMER:RETRY", "discarded"},
+	    {TIMER(RETRY), "DESTROY END", "discarded"});
+	RUN(SOLO, TO_PROTECTED,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EV(LINK_LOST), LOST, "claiming"}, {CLAIMED(WON), "EVENT:claim-won REPORT DISCARD END", "ended"},
+	    {FAILED(DISCARD), "EVENT:failed END", "ended"});
+}
+
 /* Every frame type in every state: never a crash, never an action list that opens egress or destroys. */
 static void frames_out_of_place(void)
 {
@@ -376,6 +390,7 @@ static const struct unit_case cases[] = {
 	{"resume fails on the way (I8)", resume_fails_on_the_way},
 	{"destroying is tried until it works (I5)", destroy_is_tried_until_it_works},
 	{"release fails (I8)", release_fails},
+	{"held output can't be dropped (I5)", discard_fails},
 	{"frames out of place", frames_out_of_place},
 };
 UNIT_MAIN("primary machine", cases)
