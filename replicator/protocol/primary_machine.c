@@ -205,6 +205,16 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 			       remus_text(ev));
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
 		return;
+	case REMUS_DO_PASS:
+		if (!primary_over(m) || m->guest_gone)
+			break;
+		/* The guest is here and may run, but nobody hears it: nothing else will open its network. */
+		if (!m->failures++)
+			remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
+				       "the guest's network cannot be opened, trying again: %s",
+				       remus_text(ev));
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+		return;
 	default:
 		break;
 	}

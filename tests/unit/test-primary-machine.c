@@ -347,6 +347,21 @@ static void discard_fails(void)
 	    {FAILED(DISCARD), "EVENT:failed END", "ended"});
 }
 
+/* A guest that runs on here without a network is of no use: opening it is tried until it works. */
+static void pass_is_tried_until_it_works(void)
+{
+	RUN(SOLO, TO_PROTECTED, {EV(LINK_LOST), LOST, "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT PASS TRACK_STOP END", "solo"},
+	    {FAILED(PASS), "EVENT:failed SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "PASS TRACK_STOP END", "solo"}, {FAILED(PASS), "SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "PASS TRACK_STOP END", "solo"});
+	/* Of a guest that is gone the interfaces are too. */
+	RUN(SOLO, TO_PROTECTED,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:guest-shutdown REPORT PASS CLOSE_LINK RETIRE END", "ended"},
+	    {FAILED(PASS), "EVENT:failed END", "ended"});
+}
+
 /* Every frame type in every state: never a crash, never an action list that opens egress or destroys. */
 static void frames_out_of_place(void)
 {
@@ -391,6 +406,7 @@ static const struct unit_case cases[] = {
 	{"destroying is tried until it works (I5)", destroy_is_tried_until_it_works},
 	{"release fails (I8)", release_fails},
 	{"held output can't be dropped (I5)", discard_fails},
+	{"opening the network is tried until it works", pass_is_tried_until_it_works},
 	{"frames out of place", frames_out_of_place},
 };
 UNIT_MAIN("primary machine", cases)
