@@ -362,6 +362,26 @@ static void pass_is_tried_until_it_works(void)
 	    {FAILED(PASS), "EVENT:failed END", "ended"});
 }
 
+/* A COMMIT is on its way: whether or not it was acknowledged, the backup may hold epoch 1 (I6). */
+static void guest_ends_in_the_first_epoch(void)
+{
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:guest-shutdown REPORT PASS CLOSE_LINK RETIRE END", "ended"});
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EV(LINK_LOST), LOST, "claiming"}, {CLAIMED(WON), "EVENT:claim-won REPORT DISCARD END", "ended"});
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1", "handing-over"},
+	    {EMPTY(ACTIVATED, 1), "EVENT:handed-over REPORT CLOSE_LINK DISCARD END", "discarded"});
+	/* The backup hadn't got that far: it drops its standby, and the guest is dead here. */
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {REFUSE, "CLOSE_LINK EVENT:discarded REPORT DISCARD END", "discarded"});
+}
+
 /* Every frame type in every state: never a crash, never an action list that opens egress or destroys. */
 static void frames_out_of_place(void)
 {
@@ -407,6 +427,7 @@ static const struct unit_case cases[] = {
 	{"release fails (I8)", release_fails},
 	{"held output can't be dropped (I5)", discard_fails},
 	{"opening the network is tried until it works", pass_is_tried_until_it_works},
+	{"the guest ends in the first epoch (I6)", guest_ends_in_the_first_epoch},
 	{"frames out of place", frames_out_of_place},
 };
 UNIT_MAIN("primary machine", cases)
