@@ -373,6 +373,31 @@ static void on_frame(struct remus_primary *m, const struct remus_event *ev, stru
 	}
 }
 
+/* What didn't work or had no answer: the claim, a resume, the end of a session. */
+static void on_retry(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (m->state == REMUS_P_CLAIMING && !m->claiming)
+		primary_ask_arbiter(m, out); /* first: a resume that fails drops what follows it */
+	if (m->paused && !m->guest_gone && m->state != REMUS_P_HANDING_OVER) {
+		remus_do(out, REMUS_DO_RESUME);
+		m->paused = false;
+		if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
+			remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
+		else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
+			remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
+	}
+	if (m->state == REMUS_P_DISCARDED) {
+		remus_do(out, REMUS_DO_DESTROY);
+		remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
+	} else if (primary_over(m)) {
+		m->tracking = true; /* what followed the failed resume was dropped */
+		primary_let_go(m, out);
+		if (m->state == REMUS_P_ENDED)
+			remus_do(out, REMUS_DO_RETIRE);
+		remus_do_text(out, REMUS_DO_END, "%s", "");
+	}
+}
+
 static void on_timer(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	switch (ev->timer) {
@@ -400,26 +425,7 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 			primary_link_is_lost(m, "the backup did not activate in time", out);
 		return;
 	case REMUS_TIMER_RETRY:
-		if (m->paused && !m->guest_gone && m->state != REMUS_P_HANDING_OVER) {
-			remus_do(out, REMUS_DO_RESUME);
-			m->paused = false;
-			if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
-				remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
-			else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
-				remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
-		}
-		if (m->state == REMUS_P_CLAIMING && !m->claiming) {
-			primary_ask_arbiter(m, out);
-		} else if (m->state == REMUS_P_DISCARDED) {
-			remus_do(out, REMUS_DO_DESTROY);
-			remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
-		} else if (primary_over(m)) {
-			m->tracking = true; /* what followed the failed resume was dropped */
-			primary_let_go(m, out);
-			if (m->state == REMUS_P_ENDED)
-				remus_do(out, REMUS_DO_RETIRE);
-			remus_do_text(out, REMUS_DO_END, "%s", "");
-		}
+		on_retry(m, ev, out);
 		return;
 	case REMUS_TIMERS:
 		return;

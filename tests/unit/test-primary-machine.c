@@ -296,6 +296,14 @@ static void resume_fails_on_the_way(void)
 	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT RESUME PASS END", "solo"});
+	/* ... and is asked again, whatever becomes of the resume */
+	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {CLAIMED(UNKNOWN), "EVENT:claim-unknown SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "RESUME", "claiming"}, {CLAIMED(UNKNOWN), "SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "CLAIM", "claiming"});
 	/* ... of going on alone: tracking ends all the same (I13) */
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(CMD_FAILOVER), "REPORT PAUSE CAPTURE:2 SEAL:2 SEND_EPOCH:2", "handing-over"},
