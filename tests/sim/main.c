@@ -13,7 +13,7 @@
 #include "shrink.h"
 
 #ifdef REMUS_SANITIZED
-#define CHECK_RUNS 3000u
+#define CHECK_RUNS 20000u
 #else
 #define CHECK_RUNS 100000u
 #endif

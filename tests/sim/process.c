@@ -284,6 +284,13 @@ static void free_current(struct proc *p)
 	p->frame = NULL;
 }
 
+void proc_forget(struct proc *p)
+{
+	free_current(p);
+	primary_forget(p);
+	backup_forget(p);
+}
+
 static bool raised_event(struct proc *p, struct raised *out, struct remus_event *ev)
 {
 	if (!p->raisings)

@@ -86,6 +86,8 @@ struct proc *proc_create(struct world *w, int host, enum role role);
 /* kill -9 */
 void proc_kill(struct proc *p, bool host_died);
 void proc_freeze(struct proc *p, bool freeze);
+/* The run is over: free what it holds. */
+void proc_forget(struct proc *p);
 /* Do what can be done now. */
 void proc_run(struct proc *p);
 void proc_feed(struct proc *p, const struct remus_event *event);

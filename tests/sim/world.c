@@ -215,10 +215,8 @@ static void finish(struct world *w)
 {
 	struct totals *t = w->totals;
 
-	for (unsigned i = 0; i < w->procs; i++) {
-		primary_forget(&w->proc[i]);
-		backup_forget(&w->proc[i]);
-	}
+	for (unsigned i = 0; i < w->procs; i++)
+		proc_forget(&w->proc[i]);
 	network_clear(w);
 	t->runs++;
 	t->events += w->events;
