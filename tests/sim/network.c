@@ -30,7 +30,7 @@ static void lose(struct endpoint *e, const char *why)
 		proc_run(e->owner);
 }
 
-static void free_frame(struct wire_frame *f)
+void wire_free(struct wire_frame *f)
 {
 	free(f->payload);
 	free(f);
@@ -38,7 +38,7 @@ static void free_frame(struct wire_frame *f)
 
 /* ---- onto the wire ---- */
 
-static void fly(struct endpoint *to, struct wire_frame *f, uint64_t leaves)
+void wire_fly(struct endpoint *to, struct wire_frame *f, uint64_t leaves)
 {
 	struct world *w = to->w;
 	struct network *n = &w->net;
@@ -59,7 +59,7 @@ static void fly(struct endpoint *to, struct wire_frame *f, uint64_t leaves)
 	world_at(w, f->at, AT_DELIVER, (unsigned)to->id, 0);
 }
 
-static struct wire_frame *copy_frame(const struct wire_frame *f)
+struct wire_frame *wire_copy(const struct wire_frame *f)
 {
 	struct wire_frame *twin = malloc(sizeof *twin);
 
@@ -94,7 +94,7 @@ static void record(struct world *w, const struct wire_frame *f)
 {
 	if (w->net.taped == TAPE_MAX || !has_replay(w))
 		return;
-	struct wire_frame *twin = copy_frame(f);
+	struct wire_frame *twin = wire_copy(f);
 	twin->next = NULL;
 	*w->net.tape_tail = twin;
 	w->net.tape_tail = &twin->next;
@@ -116,18 +116,18 @@ static void transmit(struct endpoint *from, struct wire_frame *f)
 		record(w, f);
 	struct endpoint *to = peer_of(from);
 	if (w->connection[from->id / 2].replayed) {
-		free_frame(f); /* nobody listens to what a replay is answered */
+		wire_free(f); /* nobody listens to what a replay is answered */
 		return;
 	}
 	if (w->net.repeat[from->host] > 0) {
 		w->net.repeat[from->host]--;
-		fly(to, copy_frame(f), leaves);
+		wire_fly(to, wire_copy(f), leaves);
 	}
 	if (w->net.corrupt[from->host] > 0) {
 		w->net.corrupt[from->host]--;
 		damage(w, f);
 	}
-	fly(to, f, leaves);
+	wire_fly(to, f, leaves);
 }
 
 /* The link's own contract (remus/link.h): capture.c calls this. */
@@ -184,7 +184,7 @@ static void send_heartbeat(struct endpoint *e)
 
 /* ---- ends ---- */
 
-static void end_init(struct world *w, struct connection *c, int side, int host)
+void endpoint_open(struct world *w, struct connection *c, int side, int host)
 {
 	struct endpoint *e = &c->end[side];
 
@@ -201,7 +201,7 @@ static void end_init(struct world *w, struct connection *c, int side, int host)
 }
 
 /* The supervisor of @host accepts: a receiver of its own for each connection. */
-static bool accept_one(struct world *w, struct endpoint *e, int host)
+bool endpoint_accept(struct world *w, struct endpoint *e, int host)
 {
 	struct proc *receiver = proc_create(w, host, ROLE_BACKUP);
 
@@ -213,7 +213,7 @@ static bool accept_one(struct world *w, struct endpoint *e, int host)
 	return true;
 }
 
-static bool reachable(const struct world *w, int from, int to)
+bool network_reaches(const struct world *w, int from, int to)
 {
 	return w->host[to].up && !w->host[to].frozen && w->host[to].daemon_up &&
 	       w->net.blocked_until[from] <= w->now && w->net.blocked_until[to] <= w->now;
@@ -221,77 +221,22 @@ static bool reachable(const struct world *w, int from, int to)
 
 struct endpoint *network_connect(struct world *w, struct proc *primary, int to)
 {
-	if (!reachable(w, primary->host, to) || w->connections == CONNECTIONS_MAX)
+	if (!network_reaches(w, primary->host, to) || w->connections == CONNECTIONS_MAX)
 		return NULL;
 	struct connection *c = &w->connection[w->connections++];
 	c->replayed = false;
-	end_init(w, c, 0, primary->host);
-	end_init(w, c, 1, to);
+	endpoint_open(w, c, 0, primary->host);
+	endpoint_open(w, c, 1, to);
 	c->end[0].owner = primary;
-	return accept_one(w, &c->end[1], to) ? &c->end[0] : NULL;
+	return endpoint_accept(w, &c->end[1], to) ? &c->end[0] : NULL;
 }
 
-/* The backup's end of a connection whose other end is nobody that we simulate. NULL: refused. */
-static struct endpoint *connect_nobody(struct world *w, int to)
-{
-	if (!reachable(w, !to, to) || w->connections == CONNECTIONS_MAX)
-		return NULL;
-	struct connection *c = &w->connection[w->connections++];
-	c->replayed = true;
-	end_init(w, c, 0, !to);
-	end_init(w, c, 1, to);
-	c->end[0].open = false;
-	return accept_one(w, &c->end[1], to) ? &c->end[1] : NULL;
-}
-
-static void hang_up(struct endpoint *e, uint64_t when)
+void wire_hang_up(struct endpoint *e, uint64_t when)
 {
 	struct wire_frame *fin = calloc(1, sizeof *fin);
 
 	fin->fin = true;
-	fly(e, fin, when);
-}
-
-void network_stranger(struct world *w, int to, uint32_t detail)
-{
-	static const char greeting[] = "GET / HTTP/1.1\r\n";
-	struct remus_frame_header h = {
-		.version = REMUS_WIRE_VERSION, .sequence = 1, .flags = REMUS_FRAME_MANDATORY};
-	struct endpoint *e = connect_nobody(w, to);
-
-	if (!e)
-		return;
-	struct wire_frame *f = calloc(1, sizeof *f);
-	f->payload = malloc(sizeof greeting);
-	memcpy(f->payload, greeting, sizeof greeting);
-	f->length = h.length = sizeof greeting;
-	h.type = detail & 1 ? REMUS_FRAME_HELLO : detail & 2 ? REMUS_FRAME_WELCOME : REMUS_FRAME_REFUSE;
-	struct iovec part = {f->payload, f->length};
-	remus_frame_pack(f->head, &h, &part, 1);
-	if (detail & 4)
-		memcpy(f->head, greeting, 4);
-	if (detail & 8)
-		free_frame(f);
-	else
-		fly(e, f, w->now);
-	if (detail & 16)
-		hang_up(e, w->now + detail % 50000);
-}
-
-void network_replay(struct world *w, int to)
-{
-	/* A host that has lost its memory can't tell a replay: docs/simulator.md, What is not modelled. */
-	struct endpoint *e = w->net.tape && !w->host[to].forgot ? connect_nobody(w, to) : NULL;
-
-	if (!e)
-		return;
-	uint64_t pace = rng_below(&w->net_rng, 2000);
-	uint64_t leaves = w->now;
-	for (struct wire_frame *f = w->net.tape; f; f = f->next) {
-		fly(e, copy_frame(f), leaves);
-		leaves += pace;
-	}
-	hang_up(e, leaves);
+	wire_fly(e, fin, when);
 }
 
 void endpoint_bind(struct endpoint *e, const uint8_t session[REMUS_SESSION_SIZE], uint64_t generation)
@@ -323,7 +268,7 @@ void endpoint_close(struct endpoint *e)
 	struct endpoint *peer = peer_of(e);
 	if (!peer->open)
 		return;
-	hang_up(peer, e->sending_until > e->w->now ? e->sending_until : e->w->now);
+	wire_hang_up(peer, e->sending_until > e->w->now ? e->sending_until : e->w->now);
 }
 
 void endpoint_abandon(struct endpoint *e, bool silently)
@@ -338,7 +283,7 @@ void endpoint_abandon(struct endpoint *e, bool silently)
 	while (cut && *at) {
 		struct wire_frame *f = *at;
 		*at = f->next;
-		free_frame(f);
+		wire_free(f);
 	}
 	if (cut)
 		peer->flight_tail = at;
@@ -374,7 +319,7 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 		if (w->variant == HEARTBEAT_AS_ACK && e->side == 0 && e->owner && rc == 0)
 			primary_action(e->owner, &(struct remus_action){.type = REMUS_DO_RELEASE,
 									.epoch = e->owner->primary.epoch});
-		free_frame(f);
+		wire_free(f);
 	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_END_ACK) {
 		struct inbox_frame *in = malloc(sizeof *in);
 		*in = (struct inbox_frame){.frame = {.header = h, .payload = f->payload}};
@@ -382,7 +327,7 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 		e->inbox_tail = &in->next;
 		free(f);
 	} else {
-		free_frame(f);
+		wire_free(f);
 	}
 	if (rc < 0)
 		lose(e, "what arrived is not a frame of this session");
@@ -408,9 +353,9 @@ void network_deliver(struct world *w, int endpoint)
 		if (!e->flight)
 			e->flight_tail = &e->flight;
 		if (!e->open || e->lost) {
-			free_frame(f);
+			wire_free(f);
 		} else if (f->fin) {
-			free_frame(f);
+			wire_free(f);
 			lose(e, "the other side closed the connection");
 		} else {
 			receive(e, f);
@@ -473,7 +418,7 @@ void network_reset(struct world *w, int sides)
 				continue;
 			for (struct wire_frame *f; (f = peer->flight);) {
 				peer->flight = f->next;
-				free_frame(f);
+				wire_free(f);
 			}
 			peer->flight_tail = &peer->flight;
 			lose(e, "connection reset");
@@ -487,11 +432,11 @@ void network_clear(struct world *w)
 		drop_inbox(e);
 		for (struct wire_frame *f; (f = e->flight);) {
 			e->flight = f->next;
-			free_frame(f);
+			wire_free(f);
 		}
 	}
 	for (struct wire_frame *f; (f = w->net.tape);) {
 		w->net.tape = f->next;
-		free_frame(f);
+		wire_free(f);
 	}
 }

@@ -93,4 +93,14 @@ void network_replay(struct world *w, int to);
 void network_stranger(struct world *w, int to, uint32_t detail);
 void network_clear(struct world *w);
 
+/* Between network.c and nobody.c. */
+void wire_fly(struct endpoint *to, struct wire_frame *frame, uint64_t leaves);
+struct wire_frame *wire_copy(const struct wire_frame *frame);
+void wire_free(struct wire_frame *frame);
+void wire_hang_up(struct endpoint *to, uint64_t leaves);
+void endpoint_open(struct world *w, struct connection *c, int side, int host);
+/* The supervisor of @host accepts: a receiver of its own for each connection. */
+bool endpoint_accept(struct world *w, struct endpoint *e, int host);
+bool network_reaches(const struct world *w, int from, int to);
+
 #endif

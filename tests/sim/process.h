@@ -98,6 +98,11 @@ void proc_continue(struct world *w, int proc, uint32_t cookie);
 const char *proc_word(const struct proc *p);
 unsigned proc_state(const struct proc *p);
 
+/* sources.c: the next event, if any; @raised keeps its text */
+bool proc_next_event(struct proc *p, struct raised *raised, struct remus_event *ev);
+void proc_distort(struct proc *p, struct remus_event *ev);
+void proc_free_frame(struct proc *p);
+
 /* primary.c */
 int primary_action(struct proc *p, const struct remus_action *a);
 void primary_sync_piece(struct proc *p);
