@@ -107,8 +107,10 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 
 	m->aborted++;
 	m->failures++;
+	bool ends = m->failures >= CAPTURE_ATTEMPTS && m->epoch > 1;
 	remus_do_epoch(out, REMUS_DO_ABORT_EPOCH, m->epoch);
-	remus_do(out, REMUS_DO_RESUME);
+	if (!ends)
+		remus_do(out, REMUS_DO_RESUME);
 	m->paused = false;
 	if (m->epoch == 1)
 		m->armed = false; /* nothing of epoch 1 was sent */
@@ -121,12 +123,14 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 	}
 	if (m->failures >= CAPTURE_ATTEMPTS)
 		m->code = ev->code;
-	if (m->failures >= CAPTURE_ATTEMPTS && m->armed)
+	if (ends) {
 		primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
-	else if (m->failures >= CAPTURE_ATTEMPTS)
+		remus_do(out, REMUS_DO_RESUME); /* last: if it fails, the END is on its way all the same */
+	} else if (m->failures >= CAPTURE_ATTEMPTS) {
 		primary_give_up(m, remus_text(ev), out);
-	else
+	} else {
 		remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
+	}
 }
 
 /* The guest is captured and stands still. Keep trying; at last let the backup have it. */
@@ -135,7 +139,9 @@ static void resume_failed(struct remus_primary *m, const struct remus_event *ev,
 	m->paused = true;
 	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "the guest could not be resumed: %s",
 		       remus_text(ev));
-	if (++m->failures < CAPTURE_ATTEMPTS || m->state == REMUS_P_CLAIMING || primary_over(m))
+	/* After END the backup has no copy: this one must not be given up. */
+	if (++m->failures < CAPTURE_ATTEMPTS || m->state == REMUS_P_CLAIMING ||
+	    m->state == REMUS_P_UNPROTECTING || primary_over(m))
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + RETRY_PAUSE_US);
 	else if (m->committed && m->linked)
 		primary_send_domain_lost(m, ev->now_us, out, "the guest cannot be resumed here");

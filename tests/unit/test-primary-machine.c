@@ -257,7 +257,7 @@ static void captures_fail(void)
 		    {TIMER(EPOCH), EPOCH2, "protected"},
 		    {failed, "ABORT_EPOCH:2 RESUME EVENT:failed SET_TIMER:EPOCH", "protected"},
 		    {TIMER(EPOCH), EPOCH2, "protected"},
-		    {failed, "ABORT_EPOCH:2 RESUME EVENT:failed REPORT SEND:END SET_TIMER:END",
+		    {failed, "ABORT_EPOCH:2 EVENT:failed REPORT SEND:END SET_TIMER:END RESUME",
 		     "unprotecting"});
 	}
 	/* One success in between and the count begins anew. */
@@ -296,6 +296,15 @@ static void resume_fails_on_the_way(void)
 	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT RESUME PASS END", "solo"});
+	/* ... after END: the backup drops its copy, so ours isn't given up, however often it fails */
+	RUN(SOLO, TO_PROTECTED, {EV(CMD_UNPROTECT), "REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {TIMER(RETRY), "RESUME", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {TIMER(RETRY), "RESUME", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:unprotected REPORT RESUME PASS TRACK_STOP CLOSE_LINK RETIRE END",
+	     "ended"});
 	/* ... and is asked again, whatever becomes of the resume */
 	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
