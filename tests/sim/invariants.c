@@ -104,7 +104,7 @@ void check_prepare(struct proc *p)
 
 	if (s->copy[ROLE_BACKUP])
 		sim_fail(p->w, "I4", "a second standby is made for generation %llu", LLU(s->key.generation));
-	if (s != &p->w->session[p->w->sessions - 1])
+	if (p->w->host[p->host].seen > s->key.generation)
 		sim_fail(p->w, "I4", "a standby is made for generation %llu, which is over",
 			 LLU(s->key.generation));
 }
@@ -226,7 +226,10 @@ void check_destroy(struct proc *p)
 		return;
 	if (other && other->end == COPY_KILLED_BY_FAULT && s->arbiter_key == KEY_BACKUP)
 		return; /* it had the guest; what it showed can't be shown again from an older state */
-	if (s->injected[ROLE_BACKUP] || s->injected[ROLE_PRIMARY] || s->forced[ROLE_BACKUP])
+	/* Two at once: it can't be resumed here, and the standby that it was given up for was killed. */
+	if (other && other->end == COPY_KILLED_BY_FAULT && s->injected[ROLE_PRIMARY])
+		return;
+	if (s->injected[ROLE_BACKUP] || s->forced[ROLE_BACKUP])
 		return;
 	sim_fail(p->w, "L2", "the primary destroys the last copy of the guest: the standby %s",
 		 !other			      ? "was never made"
