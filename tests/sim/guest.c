@@ -69,16 +69,20 @@ const char *copy_check(const struct copy *c)
 
 /* ---- running ---- */
 
-static void schedule(struct copy *c)
+static void schedule(struct copy *c, uint64_t after)
 {
-	struct world *w = c->w;
+	c->tick_at = c->w->now + after;
+	world_at(c->w, c->tick_at, AT_TICK, (unsigned)c->id, c->cookie);
+}
+
+static uint64_t next_tick(struct world *w)
+{
 	uint64_t mean = w->setting.tick_us;
 
 	/* Long waits are for the machines, the guest may doze. */
 	if (w->now > w->fair_from + 2000000 || w->nodes > NODES_MAX / 2)
 		mean *= 16;
-	world_at(w, w->now + mean / 2 + rng_below(&w->guest_rng, (uint32_t)mean), AT_TICK, (unsigned)c->id,
-		 c->cookie);
+	return mean / 2 + rng_below(&w->guest_rng, (uint32_t)mean);
 }
 
 void copy_pause(struct copy *c)
@@ -88,7 +92,7 @@ void copy_pause(struct copy *c)
 	c->running = false;
 	c->cookie++;
 	c->stopped_at = c->w->now;
-	c->excused_us = 0;
+	c->left_us = c->tick_at > c->w->now ? c->tick_at - c->w->now : 0;
 }
 
 void copy_resume(struct copy *c)
@@ -97,7 +101,7 @@ void copy_resume(struct copy *c)
 		return;
 	c->running = true;
 	c->cookie++;
-	schedule(c);
+	schedule(c, c->left_us); /* a pause doesn't begin its work anew */
 }
 
 void copy_wake(struct copy *c)
@@ -105,7 +109,7 @@ void copy_wake(struct copy *c)
 	if (!c->exists || !c->running)
 		return;
 	c->cookie++;
-	schedule(c);
+	schedule(c, next_tick(c->w));
 }
 
 void copy_end(struct copy *c, enum copy_end how)
@@ -180,7 +184,7 @@ void copy_tick(struct world *w, struct copy *c, uint32_t cookie)
 	if (w->host[c->host].frozen)
 		return; /* copy_wake() */
 	step(c);
-	schedule(c);
+	schedule(c, next_tick(w));
 }
 
 /* ---- the egress buffer ---- */

@@ -65,14 +65,14 @@ struct copy {
 	bool was_active; /* a standby that was activated */
 	enum copy_end end;
 	uint64_t ended_at;
-	uint64_t stopped_at;	 /* when it was paused last */
-	uint64_t excused_us;	 /* of the pause: time in which nobody could have resumed it */
-	uint32_t cookie;	 /* of its tick */
-	struct session *session; /* that protects it or that it stands by for */
-	struct proc *owner;	 /* engine, receiver or relay that has it open */
-	uint64_t captured;	 /* last epoch captured, 0 = none */
-	uint64_t applied;	 /* a standby: last epoch applied */
-	uint64_t dirty;		 /* bitmap */
+	uint64_t stopped_at;	   /* when it was paused last */
+	uint64_t tick_at, left_us; /* the guest's next turn; what was left until then when it was paused */
+	uint32_t cookie;	   /* of its tick */
+	struct session *session;   /* that protects it or that it stands by for */
+	struct proc *owner;	   /* engine, receiver or relay that has it open */
+	uint64_t captured;	   /* last epoch captured, 0 = none */
+	uint64_t applied;	   /* a standby: last epoch applied */
+	uint64_t dirty;		   /* bitmap */
 	struct device device;
 	struct egress egress;
 	int fail_save, fail_fetch, fail_copy; /* armed failures inside the capture */

@@ -46,7 +46,7 @@ static const struct row primary_rows[] = {
 	{REMUS_EV_LINK_LOST, P_LINKED, P(ENDED), closed},
 	{REMUS_EV_CMD_UNPROTECT, AT_WORK & ~P_LINGERING, P_LINGERING, connecting},
 	{REMUS_EV_CMD_FAILOVER, AT_WORK & ~P_LINGERING, P_LINGERING, connecting},
-	{REMUS_EV_CMD_FORCE, AT_WORK & ~P_LINGERING, P_LINGERING, connecting},
+	{REMUS_EV_CMD_FORCE, AT_WORK & ~P_LINGERING & ~P(SYNCING), P_LINGERING | P(SYNCING), connecting},
 	{REMUS_EV_LINK_UP, P(CONNECTING), 0, "the outcome of CONNECT"},
 	{REMUS_EV_ROUND_DONE, P(SYNCING), 0, "the full copy ends with its state"},
 	{REMUS_EV_SENT, P(IN_FLIGHT) | P(HANDING_OVER), 0, of_its_step},
