@@ -266,10 +266,12 @@ static void on_claim(struct remus_backup *m, const struct remus_event *ev, struc
 		activate(m, out, "claim won");
 	} else if (ev->claim == REMUS_CLAIM_LOST) {
 		drop(m, out, REMUS_LEVEL_WARNING, "claim lost: the guest goes on at the primary");
-	} else if (m->handover && !m->primary_gone && m->linked) {
-		/* The primary waits with a paused guest: cede, it goes on there. */
-		refuse_and_drop(m, out, -EAGAIN, remus_text(ev));
 	} else {
+		/* The primary waits with a paused guest. We can't cede: our claim may have been carried out with only
+		 * its answer lost, and a REFUSE that is lost too would leave a primary that has lost the claim to a
+		 * dropped standby. It shall ask the arbiter itself. */
+		if (m->handover && !m->primary_gone)
+			close_link(m, out);
 		if (!m->told_unknown)
 			remus_do_event(out, REMUS_LEVEL_ERROR, "claim-unknown",
 				       "no answer from the arbiter, nothing is activated: %s",

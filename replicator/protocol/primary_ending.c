@@ -199,9 +199,9 @@ void primary_on_guest_end(struct remus_primary *m, const struct remus_event *ev,
 	case REMUS_P_HANDING_OVER:
 		if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed)
 			return; /* the backup was told to activate: ours is of no use any more */
-		if (!m->committed) {
+		if (!m->armed) {
 			primary_give_up(m, remus_text(ev), out);
-		} else if (shutdown) {
+		} else if (shutdown) { /* also with epoch 1 on its way: the backup may hold it */
 			remus_do_event(out, REMUS_LEVEL_INFO, "guest-shutdown", "%s", remus_text(ev));
 			primary_send_end(m, REMUS_END_GUEST_SHUTDOWN, ev->now_us, out, remus_text(ev));
 		} else {

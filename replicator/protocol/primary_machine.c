@@ -107,8 +107,10 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 
 	m->aborted++;
 	m->failures++;
+	bool ends = m->failures >= CAPTURE_ATTEMPTS && m->epoch > 1;
 	remus_do_epoch(out, REMUS_DO_ABORT_EPOCH, m->epoch);
-	remus_do(out, REMUS_DO_RESUME);
+	if (!ends)
+		remus_do(out, REMUS_DO_RESUME);
 	m->paused = false;
 	if (m->epoch == 1)
 		m->armed = false; /* nothing of epoch 1 was sent */
@@ -121,12 +123,14 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 	}
 	if (m->failures >= CAPTURE_ATTEMPTS)
 		m->code = ev->code;
-	if (m->failures >= CAPTURE_ATTEMPTS && m->armed)
+	if (ends) {
 		primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
-	else if (m->failures >= CAPTURE_ATTEMPTS)
+		remus_do(out, REMUS_DO_RESUME); /* last: if it fails, the END is on its way all the same */
+	} else if (m->failures >= CAPTURE_ATTEMPTS) {
 		primary_give_up(m, remus_text(ev), out);
-	else
+	} else {
 		remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
+	}
 }
 
 /* The guest is captured and stands still. Keep trying; at last let the backup have it. */
@@ -135,12 +139,41 @@ static void resume_failed(struct remus_primary *m, const struct remus_event *ev,
 	m->paused = true;
 	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "the guest could not be resumed: %s",
 		       remus_text(ev));
-	if (++m->failures < CAPTURE_ATTEMPTS || m->state == REMUS_P_CLAIMING || primary_over(m))
+	/* After END the backup has no copy: this one must not be given up. */
+	if (++m->failures < CAPTURE_ATTEMPTS || m->state == REMUS_P_CLAIMING ||
+	    m->state == REMUS_P_UNPROTECTING || primary_over(m))
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + RETRY_PAUSE_US);
 	else if (m->committed && m->linked)
 		primary_send_domain_lost(m, ev->now_us, out, "the guest cannot be resumed here");
 	else
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+}
+
+/* The backup holds the last epoch: it is to activate. */
+static void say_handover(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	remus_do_send(out, REMUS_FRAME_HANDOVER, m->committed);
+	remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
+}
+
+/* What followed the release in its step was dropped, but the machine has moved on: take that back, or make up for it. */
+static void release_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be released: %s",
+		       remus_text(ev));
+	if (m->guest_gone)
+		return;
+	if (m->state == REMUS_P_HANDING_OVER && m->epoch == m->committed) {
+		/* The guest stands still for the backup's sake: to the network its last output is lost, it is not. */
+		say_handover(m, ev, out);
+		return;
+	}
+	if (m->state != REMUS_P_RUNNING && m->state != REMUS_P_IN_FLIGHT && m->state != REMUS_P_HANDING_OVER)
+		return;
+	m->epoch = m->committed; /* the next one was to begin: its PAUSE was dropped */
+	m->paused = false;
+	m->handover_wanted = false;
+	primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
 }
 
 static void on_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
@@ -161,15 +194,31 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 			primary_link_is_lost(m, remus_text(ev), out);
 		return;
 	case REMUS_DO_RELEASE:
-		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be released: %s",
+		release_failed(m, ev, out);
+		return;
+	case REMUS_DO_DISCARD:
+		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "held output cannot be dropped: %s",
 			       remus_text(ev));
-		if (m->state == REMUS_P_RUNNING || m->state == REMUS_P_IN_FLIGHT)
-			primary_send_end(m, REMUS_END_ERROR, ev->now_us, out, remus_text(ev));
+		if (m->state ==
+		    REMUS_P_DISCARDED) /* dropped with the step: the copy must go all the same (I5) */
+			remus_do(out, REMUS_DO_DESTROY);
+		if (primary_over(m))
+			remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
 		return;
 	case REMUS_DO_DESTROY:
 		remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
 			       "our copy of the guest could not be destroyed, its output stays closed: %s",
 			       remus_text(ev));
+		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
+		return;
+	case REMUS_DO_PASS:
+		if (!primary_over(m) || m->guest_gone)
+			break;
+		/* The guest is here and may run, but nobody hears it: nothing else will open its network. */
+		if (!m->failures++)
+			remus_do_event(out, REMUS_LEVEL_ERROR, "failed",
+				       "the guest's network cannot be opened, trying again: %s",
+				       remus_text(ev));
 		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
 		return;
 	default:
@@ -213,8 +262,7 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 	if (m->state == REMUS_P_HANDING_OVER && m->guest_gone)
 		return; /* DOMAIN_LOST is on its way, the backup takes over from here */
 	if (m->state == REMUS_P_HANDING_OVER) {
-		remus_do_send(out, REMUS_FRAME_HANDOVER, n);
-		remus_do_timer(out, REMUS_TIMER_HANDOVER, ev->now_us + m->config.handover_us);
+		say_handover(m, ev, out);
 		return;
 	}
 	m->state = REMUS_P_RUNNING;
@@ -331,6 +379,31 @@ static void on_frame(struct remus_primary *m, const struct remus_event *ev, stru
 	}
 }
 
+/* What didn't work or had no answer: the claim, a resume, the end of a session. */
+static void on_retry(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (m->state == REMUS_P_CLAIMING && !m->claiming)
+		primary_ask_arbiter(m, out); /* first: a resume that fails drops what follows it */
+	if (m->paused && !m->guest_gone && m->state != REMUS_P_HANDING_OVER) {
+		remus_do(out, REMUS_DO_RESUME);
+		m->paused = false;
+		if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
+			remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
+		else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
+			remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
+	}
+	if (m->state == REMUS_P_DISCARDED) {
+		remus_do(out, REMUS_DO_DESTROY);
+		remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
+	} else if (primary_over(m)) {
+		m->tracking = true; /* what followed the failed resume was dropped */
+		primary_let_go(m, out);
+		if (m->state == REMUS_P_ENDED)
+			remus_do(out, REMUS_DO_RETIRE);
+		remus_do_text(out, REMUS_DO_END, "%s", "");
+	}
+}
+
 static void on_timer(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	switch (ev->timer) {
@@ -358,26 +431,7 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 			primary_link_is_lost(m, "the backup did not activate in time", out);
 		return;
 	case REMUS_TIMER_RETRY:
-		if (m->paused && !m->guest_gone && m->state != REMUS_P_HANDING_OVER) {
-			remus_do(out, REMUS_DO_RESUME);
-			m->paused = false;
-			if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
-				remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
-			else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
-				remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
-		}
-		if (m->state == REMUS_P_CLAIMING && !m->claiming) {
-			primary_ask_arbiter(m, out);
-		} else if (m->state == REMUS_P_DISCARDED) {
-			remus_do(out, REMUS_DO_DESTROY);
-			remus_do_text(out, REMUS_DO_END, "the other side runs the guest");
-		} else if (primary_over(m)) {
-			m->tracking = true; /* what followed the failed resume was dropped */
-			primary_let_go(m, out);
-			if (m->state == REMUS_P_ENDED)
-				remus_do(out, REMUS_DO_RETIRE);
-			remus_do_text(out, REMUS_DO_END, "%s", "");
-		}
+		on_retry(m, ev, out);
 		return;
 	case REMUS_TIMERS:
 		return;

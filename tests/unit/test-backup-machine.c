@@ -162,8 +162,12 @@ static void hand_over(void)
 	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
 	    {FAILED(ACTIVATE), "EVENT:activation-failed SEND:REFUSE " DROPPED, "dropped"});
+	/* Unknown may be won with the answer lost: it keeps its copy, and the primary asks for itself. */
 	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
-	    {CLAIMED(UNKNOWN), "SEND:REFUSE " DROPPED, "dropped"});
+	    {CLAIMED(UNKNOWN), "CLOSE_LINK EVENT:claim-unknown SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "CLAIM", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
+	    {EV(ACTIVATED), RUNNING " END", "active"});
 	RUN(TO_STANDBY, {EV(CMD_FAILOVER), "SEND:HANDOVER_REQUEST", "standby"});
 	RUN(TO_SYNCING, {EV(CMD_FAILOVER), "EVENT:refused", "syncing"});
 }

@@ -257,7 +257,7 @@ static void captures_fail(void)
 		    {TIMER(EPOCH), EPOCH2, "protected"},
 		    {failed, "ABORT_EPOCH:2 RESUME EVENT:failed SET_TIMER:EPOCH", "protected"},
 		    {TIMER(EPOCH), EPOCH2, "protected"},
-		    {failed, "ABORT_EPOCH:2 RESUME EVENT:failed REPORT SEND:END SET_TIMER:END",
+		    {failed, "ABORT_EPOCH:2 EVENT:failed REPORT SEND:END SET_TIMER:END RESUME",
 		     "unprotecting"});
 	}
 	/* One success in between and the count begins anew. */
@@ -296,6 +296,23 @@ static void resume_fails_on_the_way(void)
 	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT RESUME PASS END", "solo"});
+	/* ... after END: the backup drops its copy, so ours isn't given up, however often it fails */
+	RUN(SOLO, TO_PROTECTED, {EV(CMD_UNPROTECT), "REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {TIMER(RETRY), "RESUME", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {TIMER(RETRY), "RESUME", "unprotecting"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:unprotected REPORT RESUME PASS TRACK_STOP CLOSE_LINK RETIRE END",
+	     "ended"});
+	/* ... and is asked again, whatever becomes of the resume */
+	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {CLAIMED(UNKNOWN), "EVENT:claim-unknown SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "CLAIM RESUME", "claiming"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "RESUME", "claiming"}, {CLAIMED(UNKNOWN), "SET_TIMER:RETRY", "claiming"},
+	    {TIMER(RETRY), "CLAIM", "claiming"});
 	/* ... of going on alone: tracking ends all the same (I13) */
 	RUN(SOLO, TO_PROTECTED,
 	    {EV(CMD_FAILOVER), "REPORT PAUSE CAPTURE:2 SEAL:2 SEND_EPOCH:2", "handing-over"},
@@ -313,6 +330,73 @@ static void destroy_is_tried_until_it_works(void)
 	    {CLAIMED(LOST), "EVENT:claim-lost REPORT DISCARD DESTROY END", "discarded"},
 	    {FAILED(DESTROY), "EVENT:failed SET_TIMER:RETRY", "discarded"},
 	    {TIMER(RETRY), "DESTROY END", "discarded"});
+}
+
+/* RELEASE fails and takes with it what stood behind it in its step: nobody may wait for that for ever (I8). */
+static void release_fails(void)
+{
+	RUN(SOLO, TO_FIRST,
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1 EVENT:protected REPORT SET_TIMER:EPOCH", "protected"},
+	    {FAILED(RELEASE), "EVENT:failed REPORT SEND:END SET_TIMER:END", "unprotecting"});
+	/* The paused guest's last epoch is with the backup: go on handing over. */
+	RUN(SOLO, TO_HANDED,
+	    {FAILED(RELEASE), "EVENT:failed SEND:HANDOVER SET_TIMER:HANDOVER", "handing-over"},
+	    {EMPTY(ACTIVATED, 2), "EVENT:handed-over REPORT CLOSE_LINK DISCARD DESTROY END", "discarded"});
+	/* The hand-over was to begin behind the release: its pause was never carried out. */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"}, {SENT(2), "SET_TIMER:ACK", "protected"},
+	    {EV(CMD_FAILOVER), "", "protected"},
+	    {ACK(2), "CANCEL_TIMER:ACK RELEASE:2 REPORT PAUSE CAPTURE:3 SEAL:3 SEND_EPOCH:3", "handing-over"},
+	    {FAILED(RELEASE), "EVENT:failed REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EMPTY(END_ACK, 2), "EVENT:unprotected REPORT PASS TRACK_STOP CLOSE_LINK RETIRE END", "ended"});
+}
+
+/* Held output that can't be dropped must not save the copy that produced it (I5). */
+static void discard_fails(void)
+{
+	RUN(SOLO, TO_PROTECTED, {EV(LINK_LOST), LOST, "claiming"},
+	    {CLAIMED(LOST), "EVENT:claim-lost REPORT DISCARD DESTROY END", "discarded"},
+	    {FAILED(DISCARD), "EVENT:failed DESTROY END", "discarded"},
+	    {FAILED(DESTROY), "EVENT:failed SET_TIMER:RETRY", "discarded"},
+	    {TIMER(RETRY), "DESTROY END", "discarded"});
+	RUN(SOLO, TO_PROTECTED,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EV(LINK_LOST), LOST, "claiming"}, {CLAIMED(WON), "EVENT:claim-won REPORT DISCARD END", "ended"},
+	    {FAILED(DISCARD), "EVENT:failed END", "ended"});
+}
+
+/* A guest that runs on here without a network is of no use: opening it is tried until it works. */
+static void pass_is_tried_until_it_works(void)
+{
+	RUN(SOLO, TO_PROTECTED, {EV(LINK_LOST), LOST, "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won EVENT:solo REPORT PASS TRACK_STOP END", "solo"},
+	    {FAILED(PASS), "EVENT:failed SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "PASS TRACK_STOP END", "solo"}, {FAILED(PASS), "SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "PASS TRACK_STOP END", "solo"});
+	/* Of a guest that is gone the interfaces are too. */
+	RUN(SOLO, TO_PROTECTED,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:guest-shutdown REPORT PASS CLOSE_LINK RETIRE END", "ended"},
+	    {FAILED(PASS), "EVENT:failed END", "ended"});
+}
+
+/* A COMMIT is on its way: whether or not it was acknowledged, the backup may hold epoch 1 (I6). */
+static void guest_ends_in_the_first_epoch(void)
+{
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1", "unprotecting"},
+	    {EMPTY(END_ACK, 1), "EVENT:guest-shutdown REPORT PASS CLOSE_LINK RETIRE END", "ended"});
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_SHUTDOWN), "EVENT:guest-shutdown REPORT SEND:END SET_TIMER:END", "unprotecting"},
+	    {EV(LINK_LOST), LOST, "claiming"}, {CLAIMED(WON), "EVENT:claim-won REPORT DISCARD END", "ended"});
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {ACK(1), "CANCEL_TIMER:ACK RELEASE:1", "handing-over"},
+	    {EMPTY(ACTIVATED, 1), "EVENT:handed-over REPORT CLOSE_LINK DISCARD END", "discarded"});
+	/* The backup hadn't got that far: it drops its standby, and the guest is dead here. */
+	RUN(SOLO, TO_FIRST,
+	    {EV(DOMAIN_LOST), "EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER", "handing-over"},
+	    {REFUSE, "CLOSE_LINK EVENT:discarded REPORT DISCARD END", "discarded"});
 }
 
 /* Every frame type in every state: never a crash, never an action list that opens egress or destroys. */
@@ -357,6 +441,10 @@ static const struct unit_case cases[] = {
 	{"resume fails (I8)", resume_fails},
 	{"resume fails on the way (I8)", resume_fails_on_the_way},
 	{"destroying is tried until it works (I5)", destroy_is_tried_until_it_works},
+	{"release fails (I8)", release_fails},
+	{"held output can't be dropped (I5)", discard_fails},
+	{"opening the network is tried until it works", pass_is_tried_until_it_works},
+	{"the guest ends in the first epoch (I6)", guest_ends_in_the_first_epoch},
 	{"frames out of place", frames_out_of_place},
 };
 UNIT_MAIN("primary machine", cases)
