@@ -40,6 +40,7 @@ struct remus_status {
 	uint64_t held_total;		  /* frames that waited for an ack */
 	uint64_t cache_bytes, cache_cap, staging_bytes;
 	struct remus_link_stats link;
+	char link_security[REMUS_TEXT_MAX]; /* "plaintext", "tls1.3 psk NAME"...; "" = there is no link yet */
 	char peer[REMUS_TEXT_MAX];
 	uint64_t detect_us, claim_us, activate_us; /* backup, after failover */
 	pid_t guest_pid;			   /* hypervisor process, 0 = unknown */

@@ -15,6 +15,7 @@
  * than "ask the arbiter", and whoever can cut a connection can do so anyway.
  */
 #include <stdio.h>
+#include "internal.h"
 #include "tls.h"
 
 static struct tls_transport *tls(const struct remus_transport *t)
@@ -253,6 +254,11 @@ static int establish(struct remus_transport *lower, const struct remus_tls *keys
 	if (!rc)
 		rc = tls_handshake(t, peer, host, deadline_us, err);
 	if (rc) {
+		if (server) {
+			char peer_text[LINK_PEER_TEXT];
+			link_peer_text(lower->ops->fd(lower), peer_text);
+			remus_error_prefix(err, "%s", peer_text);
+		}
 		discard(t);
 		return rc;
 	}

@@ -113,6 +113,11 @@ static int bad_magic(const uint8_t in[4], struct remus_error *err)
 {
 	char text[5] = "....";
 
+	if (in[0] >= 0x14 && in[0] <= 0x17 && in[1] == 3) /* RFC 8446, 5.1: a record's type and version */
+		return remus_fail(
+			err, -EPROTO,
+			"not a remus peer that takes plaintext: it speaks TLS; leave out --insecure here, or "
+			"give it there too");
 	for (int i = 0; i < 4; i++)
 		if (in[i] >= 0x20 && in[i] < 0x7f)
 			text[i] = (char)in[i];

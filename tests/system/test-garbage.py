@@ -15,7 +15,7 @@ from rig.fake import FakeGuest
 from rig.main import main
 from rig.peer import HELLO, MANDATORY, STATE, connect, header, read_to_end
 
-STRANGERS_MAX = 16  # tools/remusd/main.c
+STRANGERS_MAX = 16  # of one source, tools/remusd/strangers.c
 HELLO_S = 5         # replicator/protocol/backup_machine.c: a stranger must have said hello by then
 
 
@@ -27,7 +27,7 @@ def memory_kib(host):
 class ReplicationPort(SystemTest):
     def setUp(self):
         super().setUp()
-        self.a, self.b, self.guest, _ = self.protected_pair()
+        self.a, self.b, self.guest, _ = self.protected_pair(b=("--insecure",))
         self.committed = self.b.status()["epochs"]["committed"]
         self.before = self.b.files()
 

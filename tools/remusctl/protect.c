@@ -34,6 +34,9 @@ static const struct ctl_option options[] = {
 	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
 	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,
 	 .help = "silence that means the other host is dead"},
+	{"tls-peer", "tls_peer", CTL_TEXT, "NAME", .check = ctl_check_text,
+	 .help = "the name in the backup's certificate, or of the key to use"},
+	{"insecure", "insecure", CTL_FLAG, .help = "plaintext; the backup's remusd must be --insecure too"},
 	{"no-wait", "wait", CTL_OFF, .help = "return once the engine runs, not yet protected"},
 	{NULL},
 };
@@ -50,6 +53,8 @@ static int check(const struct ctl_call *call, struct remus_error *err)
 
 	if (!json_object_get(request, "to"))
 		return remus_fail(err, -EINVAL, "protect needs --to HOST[:PORT]: the host that takes over");
+	if (json_object_get(request, "insecure") && json_object_get(request, "tls_peer"))
+		return remus_fail(err, -EINVAL, "--insecure and --tls-peer exclude each other");
 	if (dead_ms < 2 * beat_ms)
 		return remus_fail(
 			err, -EINVAL,

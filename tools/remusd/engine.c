@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "remus/log.h"
+#include "remus/tls.h"
 #include "remus/util.h"
 
 #define REOPEN_MS      100 /* between two tries to open the guest of an engine that died */
@@ -25,6 +26,7 @@ struct setup {
 	int egresses;
 	char standby_egress[1024];
 	char *host, *port;
+	struct remus_tls *tls;
 	struct remus_protect_config config;
 };
 
@@ -95,6 +97,26 @@ static void join_egress(const json_t *list, char *out, size_t size)
 				      json_string_value(json_array_get(list, i)));
 }
 
+/* Plaintext only where the operator said so for this very guest. */
+static int fill_tls(const struct options *options, const json_t *request, struct setup *s,
+		    struct remus_error *err)
+{
+	if (json_is_true(json_object_get(request, "insecure")))
+		return 0;
+	int rc = remus_tls_load(options->tls_dir, &s->tls, err);
+	if (rc == -ENOENT)
+		remus_fail(
+			err, rc,
+			"there are no keys for the link to the backup in %s: `remusctl keys psk` makes some, "
+			"for "
+			"both hosts; only on a network that is yours alone: protect --insecure, and remusd "
+			"--insecure on the backup",
+			options->tls_dir);
+	s->config.link.tls = s->tls;
+	s->config.link.tls_peer = text_of(request, "tls_peer", NULL);
+	return rc;
+}
+
 static int fill_config(struct child *child, struct setup *s, bool recover, struct remus_error *err)
 {
 	const struct session *session = child->session;
@@ -106,6 +128,8 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
 	if (rc == 0 && !recover)
 		rc = remus_link_parse_address(text_of(r, "to", ""), &s->host, &s->port, err);
+	if (rc == 0 && !recover)
+		rc = fill_tls(child->options, r, s, err);
 	if (rc < 0)
 		return rc;
 	const json_t *standby_egress = json_object_get(r, "standby_egress");
@@ -155,6 +179,7 @@ static void tear_down(struct setup *s)
 		s->arbiter->ops->close(s->arbiter);
 	free(s->host);
 	free(s->port);
+	remus_tls_free(s->tls);
 }
 
 /* The guest of an engine that died may stand still. */

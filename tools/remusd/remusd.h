@@ -17,6 +17,7 @@
  *   receiver.c   a child that stands by for one
  *   record.c     what a daemon that was killed left behind
  *   events.c     history of events
+ *   strangers.c  who is let in before it has shown who it is
  *   status.c     struct remus_status as JSON
  */
 #ifndef REMUSD_H
@@ -41,6 +42,8 @@ struct options {
 	char *group;	 /* of the control socket */
 	char *arbiter;	 /* URI or NULL */
 	char *trace_dir; /* or NULL */
+	char tls_dir[PATH_MAX];
+	bool insecure; /* the replication port takes plaintext */
 };
 
 enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY };
@@ -68,6 +71,7 @@ struct session {
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
+	uint64_t source; /* receiver: where it was connected from (strangers.c) */
 };
 
 struct daemon {
@@ -86,6 +90,13 @@ void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
 void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);
+
+/* strangers.c */
+uint64_t stranger_source(int socket); /* an address as a number, 0 = unknown */
+/* NULL = it may come in; else why not. */
+const char *stranger_refused(const struct daemon *d, uint64_t source);
+/* To the log, if it isn't too often. */
+void stranger_says(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* status.c */
 json_t *status_json(const struct remus_status *status);

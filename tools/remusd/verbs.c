@@ -103,7 +103,7 @@ static bool on_xen(void)
  * status shows what is in force. */
 static void set_request(struct daemon *d, struct session *s, const json_t *request)
 {
-	static const char *const inherited[] = {"egress", "arbiter"};
+	static const char *const inherited[] = {"egress", "arbiter"}; /* never insecure */
 	char uri[PATH_MAX + 32];
 	json_t *whole = json_deep_copy(request);
 
@@ -318,8 +318,9 @@ static void verb_status(struct daemon *d, struct client *c, json_t *request)
 		snprintf(listen, sizeof listen, "%s%s%s:%s", strchr(d->options.host, ':') ? "[" : "",
 			 *d->options.host ? d->options.host : "*", strchr(d->options.host, ':') ? "]" : "",
 			 d->options.port);
-	client_ok(c, json_pack("{s:{s:s, s:i, s:s, s:s, s:s}, s:o}", "host", "version", PACKAGE_VERSION,
-			       "pid", (int)getpid(), "listen", listen, "run_dir", d->options.run_dir,
+	client_ok(c, json_pack("{s:{s:s, s:i, s:s, s:s, s:s, s:s}, s:o}", "host", "version", PACKAGE_VERSION,
+			       "pid", (int)getpid(), "listen", listen, "link",
+			       d->options.insecure ? "plaintext" : "tls1.3", "run_dir", d->options.run_dir,
 			       "arbiter", d->options.arbiter ? d->options.arbiter : "", "domains", domains));
 }
 
