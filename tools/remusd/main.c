@@ -204,8 +204,10 @@ static int set_up(struct daemon *d, struct remus_error *err)
 {
 	sigset_t set;
 	char arbiter[PATH_MAX + 16];
-	int rc = check_keys(&d->options, err);
+	int rc = privileges_drop(err);
 
+	if (rc == 0)
+		rc = check_keys(&d->options, err);
 	if (rc == 0)
 		rc = prepare_dir(d->options.run_dir, "--run-dir", err);
 	snprintf(arbiter, sizeof arbiter, "%s/arbiter", d->options.run_dir);
@@ -338,7 +340,8 @@ static void notify(const char *state)
 
 int main(int argc, char **argv)
 {
-	static struct daemon d = {.control_fd = -1, .listen_fd = -1, .signal_fd = -1};
+	static struct daemon d = {
+		.control_fd = -1, .listen_fd = -1, .signal_fd = -1, .control_gid = (gid_t)-1};
 	struct remus_error err = REMUS_ERROR_INIT;
 	char path[PATH_MAX + 16];
 

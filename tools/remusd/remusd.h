@@ -17,6 +17,7 @@
  *   receiver.c   a child that stands by for one
  *   record.c     what a daemon that was killed left behind
  *   events.c     history of events
+ *   privileges.c root's privileges that it gives up
  *   strangers.c  who is let in before it has shown who it is
  *   status.c     struct remus_status as JSON
  */
@@ -79,6 +80,7 @@ struct daemon {
 	struct session *sessions;
 	unsigned next_id;
 	int control_fd, listen_fd, signal_fd;
+	gid_t control_gid; /* whose members may use the control socket; (gid_t)-1 = nobody's */
 	bool control_made; /* the control socket is there and ours */
 	bool stopping;
 	uint64_t sweep_us; /* when to look for gates of interfaces that are gone, 0 = no need */
@@ -90,6 +92,9 @@ void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
 void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);
+
+/* privileges.c */
+int privileges_drop(struct remus_error *err);
 
 /* strangers.c */
 uint64_t stranger_source(int socket); /* an address as a number, 0 = unknown */
