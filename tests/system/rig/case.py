@@ -86,9 +86,15 @@ class SystemTest(unittest.TestCase):
         """The folder of the key that the hosts share; made when it is first asked for."""
         folder = os.path.join(self.folder, "tls")
         if not os.path.exists(folder):
-            subprocess.run([program("remusctl"), "keys", "psk", "--dir", folder], check=True, timeout=20,
-                           stdout=subprocess.DEVNULL, env=self.environment())
+            self.make_keys("psk", "--dir", folder)
         return folder
+
+    def make_keys(self, *arguments, status=0):
+        """remusctl keys; what it said."""
+        done = subprocess.run([program("remusctl"), "keys", *arguments], capture_output=True, text=True, check=False,
+                              timeout=20, env=self.environment(), cwd=self.folder)
+        self.assertEqual(done.returncode, status, done)
+        return done.stdout + done.stderr
 
     def sink(self, name="switch"):
         self.sinks.append(Sink(os.path.join(self.folder, name)))
