@@ -6,6 +6,7 @@
  */
 #include <poll.h>
 #include "keys_make.h"
+#include "replicator/link/tls.h"
 #include "tls_pair.h"
 
 #define OTHER_KEY "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -338,7 +339,7 @@ struct receiver {
 
 static void *receive_all(void *context)
 {
-	static uint8_t buffer[50000];
+	uint8_t buffer[50000];
 	struct receiver *r = context;
 
 	while (r->got < ALL) {
@@ -399,6 +400,72 @@ static void partial_writes(void)
 	free(data);
 }
 
+enum { UPDATES = 5 }; /* each way; GnuTLS takes eight a second for an attack */
+
+struct sender {
+	struct remus_transport *to;
+	const uint8_t *data;
+	bool failed;
+};
+
+/* All of it, and now and then new keys, for which the peer is asked too: as after 2^24 records. */
+static void *send_all(void *context)
+{
+	struct sender *s = context;
+	struct tls_transport *t = (struct tls_transport *)s->to;
+	size_t next_update = ALL / (UPDATES + 1);
+
+	for (size_t sent = 0; sent < ALL && !s->failed;) {
+		struct iovec part = {(void *)(uintptr_t)(s->data + sent),
+				     ALL - sent < PIECE ? ALL - sent : PIECE};
+		ssize_t n = s->to->ops->writev(s->to, &part, 1, NULL);
+		if (n == -EAGAIN) {
+			struct pollfd p = {.fd = s->to->ops->fd(s->to), .events = POLLOUT};
+			poll(&p, 1, 1000);
+			continue;
+		}
+		s->failed = n <= 0;
+		sent += n > 0 ? (size_t)n : 0;
+		if (sent > next_update) {
+			next_update += ALL / (UPDATES + 1);
+			pthread_mutex_lock(&t->lock);
+			s->failed |= gnutls_session_key_update(t->session, 0) < 0;
+			pthread_mutex_unlock(&t->lock);
+		}
+	}
+	return NULL;
+}
+
+/* A reader and a writer on both sides while both change their keys. */
+static void key_updates_under_traffic(void)
+{
+	struct tls_end client = {.host = "b"}, server = {0};
+	struct remus_tls *tls = psk("r:" TLS_TEST_KEY);
+	uint8_t *data = malloc(ALL);
+	pthread_t thread[4];
+
+	pair_of(tls, tls, &client, &server);
+	CU_ASSERT_FATAL(!client.rc && !server.rc && data);
+	for (size_t i = 0; i < ALL; i++)
+		data[i] = pattern(i);
+	struct sender out[2] = {{client.transport, data, false}, {server.transport, data, false}};
+	struct receiver in[2] = {{client.transport, 0, 0}, {server.transport, 0, 0}};
+	for (int i = 0; i < 2; i++) {
+		pthread_create(&thread[i], NULL, send_all, &out[i]);
+		pthread_create(&thread[2 + i], NULL, receive_all, &in[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_FALSE(out[i].failed);
+		CU_ASSERT_EQUAL(in[i].got, ALL);
+		CU_ASSERT_EQUAL(in[i].wrong, 0);
+	}
+	close_both(&client, &server);
+	remus_tls_free(tls);
+	free(data);
+}
+
 /* Who flips a bit on the wire is noticed. */
 static void damage_is_noticed(void)
 {
@@ -444,6 +511,7 @@ static const struct unit_case cases[] = {
 	{"a key against a certificate", different_kinds},
 	{"what is no handshake", what_is_no_handshake},
 	{"partial writes", partial_writes},
+	{"key updates under traffic", key_updates_under_traffic},
 	{"damage is noticed", damage_is_noticed},
 	{"an end is an end", an_end_is_an_end},
 };
