@@ -38,6 +38,7 @@ void backup_publish(struct backup *b)
 	if (b->link) {
 		remus_link_stats(b->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(b->link));
+		snprintf(s->link_security, sizeof s->link_security, "%s", remus_link_security(b->link));
 	}
 	if (b->guest->standby) {
 		s->guest_pid = b->guest->standby->ops->pid(b->guest->standby);

@@ -204,7 +204,8 @@ static void await_answer(struct remus_link *link, struct remus_check_result *out
 static void ask_backup(const struct remus_check_config *c, const struct remus_domain_view *view, bool keyed,
 		       struct remus_check_result *out)
 {
-	const struct remus_link_config config = {.heartbeat_ms = BEAT_MS, .dead_ms = DEAD_MS};
+	const struct remus_link_config config = {
+		.heartbeat_ms = BEAT_MS, .dead_ms = DEAD_MS, .tls = c->tls, .tls_peer = c->tls_peer};
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_link *link;
 

@@ -51,6 +51,7 @@ void primary_publish(struct primary *p)
 	if (p->link) {
 		remus_link_stats(p->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(p->link));
+		snprintf(s->link_security, sizeof s->link_security, "%s", remus_link_security(p->link));
 	}
 	p->up->status(p->up->context, s);
 	p->next_status_us = now + STATUS_PERIOD_US;

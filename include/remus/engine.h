@@ -41,6 +41,7 @@ struct remus_status {
 	uint64_t held_total;		  /* frames that waited for an ack */
 	uint64_t cache_bytes, cache_cap, staging_bytes;
 	struct remus_link_stats link;
+	char link_security[REMUS_TEXT_MAX]; /* "plaintext", "tls1.3 psk NAME"...; "" = there is no link yet */
 	char peer[REMUS_TEXT_MAX];
 	uint64_t detect_us, claim_us, activate_us; /* backup, after failover */
 	pid_t guest_pid;			   /* hypervisor process, 0 = unknown */
@@ -176,6 +177,8 @@ struct remus_check_config {
 	int egresses;
 	const char *standby_egress; /* separated by ';' */
 	uint64_t hold_bytes;
+	const struct remus_tls *tls; /* of the link; NULL = plaintext */
+	const char *tls_peer;
 	/* May be NULL: what is looked at from now on, for a supervisor whose patience ends. */
 	void (*step)(void *context, const char *what);
 	void *context;

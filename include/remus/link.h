@@ -11,7 +11,7 @@
  * means is decided in protocol/ (never here, and never by a clock alone: design.md par. 4, I5, I6).
  * Time in which our own process was stopped isn't held against the peer.
  *
- * A transport (struct remus_transport) moves bytes: TCP today, TLS later; framing and threads don't change.
+ * A transport (struct remus_transport) moves bytes: TCP, or TLS over it (tls.h); framing and threads don't change.
  */
 #ifndef REMUS_LINK_H
 #define REMUS_LINK_H
@@ -30,6 +30,7 @@
  * copy keep both hosts busy: the silence that counts as death is at least this long. */
 #define REMUS_SETUP_DEAD_MS	   3000u
 
+struct remus_tls;
 struct remus_link_config {
 	uint32_t heartbeat_ms; /* period of our heartbeats; 0 = default */
 	uint32_t dead_ms;      /* silence after which the peer is dead; 0 = default; at least 2 heartbeats */
@@ -38,16 +39,22 @@ struct remus_link_config {
 	uint32_t
 		stall_ms; /* how long a peer that lives may take no data before it is lost; 0 = 10000; at most
 				* 50000 (above that the kernel gives up first) */
+	/* remus_link_connect: encrypt, with these keys; they must outlive the link. NULL = plaintext. */
+	const struct remus_tls *tls;
+	const char *tls_peer; /* whom to expect, or NULL: tls.h, remus_transport_tls_connect() */
 };
 
 struct remus_transport;
 struct remus_transport_ops {
-	/* Bytes moved (>0), 0 = EOF (read), -EAGAIN, or another negative errno. The descriptor is non-blocking. */
+	/* Bytes moved (>0), 0 = EOF (read), -EAGAIN, or another negative errno. The descriptor is non-blocking. After
+	 * -EAGAIN from writev the same bytes come first in the next call. */
 	ssize_t (*read)(struct remus_transport *, void *buf, size_t n, struct remus_error *);
 	ssize_t (*writev)(struct remus_transport *, const struct iovec *, int count, struct remus_error *);
 	void (*shutdown)(struct remus_transport *); /* wakes both directions; safe from any thread */
 	void (*close)(struct remus_transport *);    /* frees */
 	int (*fd)(const struct remus_transport *);  /* for poll(2) */
+	/* "plaintext", "tls1.3 psk NAME", "tls1.3 x509 NAME"; valid as long as the transport. */
+	const char *(*security)(const struct remus_transport *);
 };
 struct remus_transport {
 	const struct remus_transport_ops *ops;
@@ -106,6 +113,8 @@ struct remus_link_stats {
 void remus_link_stats(struct remus_link *link, struct remus_link_stats *out);
 /* "10.0.0.2:7368": the peer's address as text, valid as long as the link. */
 const char *remus_link_peer(const struct remus_link *link);
+/* How it is secured (transport_ops.security), valid as long as the link. */
+const char *remus_link_security(const struct remus_link *link);
 
 /* Stop the threads, close the connection, free. Bytes that send() handed over still go out (FIN, not RST). */
 void remus_link_close(struct remus_link *link);

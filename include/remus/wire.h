@@ -84,6 +84,11 @@ struct iovec;
 void remus_frame_pack(uint8_t out[REMUS_FRAME_HEADER], struct remus_frame_header *header,
 		      const struct iovec *parts, size_t count);
 
+/* Do the first four bytes of a connection, or of a frame, begin one? -EPROTO says what they look like instead; who is no
+ * remus peer may never send as many as a header has. */
+#define REMUS_FRAME_MAGIC 4u
+int remus_frame_check_magic(const uint8_t in[REMUS_FRAME_MAGIC], struct remus_error *err);
+
 /* Parse and bound a header: magic, version, known-or-optional type, length. -EPROTO (bad magic: not a remus
  * peer), -EPROTONOSUPPORT (version), -EBADMSG (length, unknown mandatory type). The checksum is not looked at. */
 int remus_frame_unpack(const uint8_t in[REMUS_FRAME_HEADER], struct remus_frame_header *out,

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include "internal.h"
+#include "remus/tls.h"
 
 #define DEFAULT_CONNECT 5000u /* ms */
 
@@ -117,5 +118,11 @@ int remus_link_connect(const char *host, const char *port, const struct remus_li
 	if (fd < 0)
 		return fd;
 	rc = remus_transport_tcp(fd, &transport, err);
+	if (!rc && config && config->tls) {
+		rc = remus_transport_tls_connect(transport, config->tls, config->tls_peer, host, deadline_us,
+						 &transport, err);
+		if (rc)
+			remus_error_prefix(err, "%.255s port %s", host, port);
+	}
 	return rc ? rc : remus_link_start(transport, config, out, err);
 }

@@ -147,6 +147,11 @@ const char *remus_link_peer(const struct remus_link *link)
 	return link->peer;
 }
 
+const char *remus_link_security(const struct remus_link *link)
+{
+	return link->transport->ops->security(link->transport);
+}
+
 /* ---- life ---- */
 
 static void discard(struct remus_link *link)

@@ -185,9 +185,14 @@ static bool receive(struct remus_link *link)
 	struct remus_frame_header h;
 	struct remus_error why = REMUS_ERROR_INIT;
 
-	if (!take(link, head, sizeof head, false))
+	if (!take(link, head, REMUS_FRAME_MAGIC, false))
 		return false;
-	int rc = remus_frame_unpack(head, &h, &why);
+	int rc = remus_frame_check_magic(head, &why);
+	if (!rc) {
+		if (!take(link, head + REMUS_FRAME_MAGIC, sizeof head - REMUS_FRAME_MAGIC, true))
+			return false;
+		rc = remus_frame_unpack(head, &h, &why);
+	}
 	if (rc == -EPROTONOSUPPORT) {
 		link_lose(link, "%s cannot be understood: %s", link->peer, why.message);
 		return false;

@@ -91,12 +91,18 @@ static int tcp_fd(const struct remus_transport *t)
 	return tcp(t)->fd;
 }
 
+static const char *tcp_security(const struct remus_transport *t)
+{
+	return "plaintext";
+}
+
 static const struct remus_transport_ops tcp_ops = {
 	.read = tcp_read,
 	.writev = tcp_writev,
 	.shutdown = tcp_shutdown,
 	.close = tcp_close,
 	.fd = tcp_fd,
+	.security = tcp_security,
 };
 
 static int prepare(int fd, struct remus_error *err)

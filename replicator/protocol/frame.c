@@ -110,10 +110,17 @@ void remus_frame_pack(uint8_t out[REMUS_FRAME_HEADER], struct remus_frame_header
 }
 
 /* Whoever dialled a wrong port recognises what answered ("HTTP", "SSH-") in the first four bytes. */
-static int bad_magic(const uint8_t in[4], struct remus_error *err)
+int remus_frame_check_magic(const uint8_t in[REMUS_FRAME_MAGIC], struct remus_error *err)
 {
 	char text[5] = "....";
 
+	if (!memcmp(in, magic, sizeof magic))
+		return 0;
+	if (in[0] >= 0x14 && in[0] <= 0x17 && in[1] == 3) /* RFC 8446, 5.1: a record's type and version */
+		return remus_fail(
+			err, -EPROTO,
+			"not a remus peer that takes plaintext: it speaks TLS; leave out --insecure here, or "
+			"give it there too");
 	for (int i = 0; i < 4; i++)
 		if (in[i] >= 0x20 && in[i] < 0x7f)
 			text[i] = (char)in[i];
@@ -138,8 +145,9 @@ int remus_frame_unpack(const uint8_t in[REMUS_FRAME_HEADER], struct remus_frame_
 	};
 	memcpy(h.session, in + OFF_SESSION, REMUS_SESSION_SIZE);
 
-	if (memcmp(in + OFF_MAGIC, magic, sizeof magic))
-		return bad_magic(in + OFF_MAGIC, err);
+	int rc = remus_frame_check_magic(in + OFF_MAGIC, err);
+	if (rc)
+		return rc;
 	if (h.version != REMUS_WIRE_VERSION)
 		return remus_fail(
 			err, -EPROTONOSUPPORT,

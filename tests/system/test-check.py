@@ -189,6 +189,14 @@ class Fake(Check):
         self.assert_refused(a.ctl("check", "vm1", "--to", "h", "--interval", "5"), 2, "no option --interval")
 
 
+class Keys(Check):
+    def test_without_keys(self):
+        a, guest, sink = self.host("a", "--insecure", "--tls", os.path.join(self.folder, "none")), FakeGuest.start(self), \
+            self.sink()
+        self.find(self.check(a, guest, a.address, "--egress", sink.uri, status=1), "fatal", "primary", "check", "no keys",
+                  "remusctl keys psk")
+
+
 class OtherSide(Check):
     """Peers that don't know, or abuse, the question."""
 
@@ -198,7 +206,7 @@ class OtherSide(Check):
     def ask(self, answer, *words):
         a, guest, sink = self.host("a"), FakeGuest.start(self), self.sink()
         with Peer(self.elsewhere(), answer):
-            self.find(self.check(a, guest, self.elsewhere(), "--egress", sink.uri, status=1), "fatal", "primary",
+            self.find(self.check(a, guest, self.elsewhere(), "--insecure", "--egress", sink.uri, status=1), "fatal", "primary",
                       "backup", *words)
 
     def test_another_version(self):
@@ -280,7 +288,7 @@ class RealQemu(Check):
 class Strangers(SystemTest):
     def test_findings_from_a_stranger(self):
         """A backup is no place to send findings to; what runs there runs on."""
-        a, b, guest, _ = self.protected_pair()
+        a, b, guest, _ = self.protected_pair(b=("--insecure",))
         committed = b.status()["epochs"]["committed"]
         with connect(b) as s:
             s.sendall(header(type_=15, flags=MANDATORY, length=0))

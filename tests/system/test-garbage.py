@@ -9,49 +9,18 @@ import random
 import socket
 import time
 
-from rig import status_of, wait_for
+from rig import wait_for
 from rig.case import SystemTest
 from rig.fake import FakeGuest
 from rig.main import main
 from rig.peer import HELLO, MANDATORY, STATE, connect, header, read_to_end
-
-STRANGERS_MAX = 16  # tools/remusd/main.c
-HELLO_S = 5         # replicator/protocol/backup_machine.c: a stranger must have said hello by then
+from rig.strangers import HANDSHAKE_S, STRANGERS_MAX, StrangersTest, memory_kib
 
 
-def memory_kib(host):
-    pids = [host.remusd.pid, *host.children()]
-    return sum(int((status_of(p, "VmRSS") or "0 kB").split()[0]) for p in pids)
+class ReplicationPort(StrangersTest):
+    """In plaintext; who has no key doesn't come so far over TLS (test-strangers.py)."""
 
-
-class ReplicationPort(SystemTest):
-    def setUp(self):
-        super().setUp()
-        self.a, self.b, self.guest, _ = self.protected_pair()
-        self.committed = self.b.status()["epochs"]["committed"]
-        self.before = self.b.files()
-
-    def throw(self, data, hold=0.0):
-        """Connect, send, read until remusd closes. What it said."""
-        with connect(self.b) as s:
-            try:
-                s.sendall(data)
-            except (BrokenPipeError, ConnectionResetError):
-                return b""
-            time.sleep(hold)
-            return read_to_end(s)
-
-    def check_undisturbed(self, *logged):
-        self.assertTrue(self.b.runs())
-        wait_for("the strangers' children to end", lambda: len(self.b.children()) == 1, 5)
-        wait_for("the log to say who it was", lambda: all(w in self.b.read_log() for w in logged), 3)
-        self.assertEqual(self.a.state(), "protected")
-        self.assertEqual(self.a.kinds(), ["protected"])
-        self.assertEqual(self.b.kinds(), ["standby"], "strangers are for the log, not for the events")
-        wait_for("epochs to go on", lambda: self.b.status()["epochs"]["committed"] > self.committed, 3)
-        wait_for("the run folder to be as before", lambda: self.b.files() == self.before, 3)
-        self.assertEqual(len(self.b.request({"verb": "status"})[0]["ok"]["domains"]), 1)
-        self.guest.check_runs()
+    options = ("--insecure",)
 
     def test_random_bytes(self):
         for seed in range(5):
@@ -64,7 +33,7 @@ class ReplicationPort(SystemTest):
 
     def test_tls(self):
         self.throw(bytes.fromhex("16030100c8010000c40303") + bytes(200))
-        self.check_undisturbed("not a remus")
+        self.check_undisturbed("speaks TLS")
 
     def test_huge_length(self):
         before = memory_kib(self.b)
@@ -97,13 +66,13 @@ class ReplicationPort(SystemTest):
         began, data = time.monotonic(), header(length=60000)
         with connect(self.b) as s:
             try:
-                while time.monotonic() - began < 2 * HELLO_S:
+                while time.monotonic() - began < 2 * HANDSHAKE_S:
                     s.sendall(data[:1])
                     data = data[1:] or b"x"
                     time.sleep(0.1)
             except (BrokenPipeError, ConnectionResetError):
                 pass
-        self.assertLess(time.monotonic() - began, HELLO_S + 2)
+        self.assertLess(time.monotonic() - began, HANDSHAKE_S + 2)
         self.check_undisturbed("no hello in time")
 
     def test_a_hundred_at_once(self):

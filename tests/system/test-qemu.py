@@ -138,7 +138,7 @@ class Sockets(QemuTest):
             os.setgroups([])
             os.setgid(65534)
             os.setuid(65534)
-        a = self.host("a", preexec=become_nobody)
+        a = self.host("a", "--insecure", preexec=become_nobody)
         self.refused(guest, "permission denied", "user of the guest's QEMU", status=1, a=a)
 
 

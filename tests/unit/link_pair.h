@@ -29,14 +29,38 @@ static inline void pair_sockets(int fd[2])
 	CU_ASSERT_EQUAL_FATAL(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
 }
 
+#ifdef LINK_PAIR_TLS
+#include "tls_pair.h"
+
+/* The same tests over TLS: two links on what a handshake made of a socketpair. */
+static inline void pair_start(int fd[2], const struct remus_link_config *ca,
+			      const struct remus_link_config *cb, struct remus_link **a,
+			      struct remus_link **b)
+{
+	struct remus_transport *client, *server;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	tls_pair_psk(fd, &client, &server);
+	if (remus_link_start(client, ca, a, &err) || remus_link_start(server, cb, b, &err))
+		CU_FAIL_FATAL(err.message);
+}
+#else
+static inline void pair_start(int fd[2], const struct remus_link_config *ca,
+			      const struct remus_link_config *cb, struct remus_link **a,
+			      struct remus_link **b)
+{
+	*a = pair_link(fd[0], ca);
+	*b = pair_link(fd[1], cb);
+}
+#endif
+
 static inline void pair_links(const struct remus_link_config *ca, const struct remus_link_config *cb,
 			      struct remus_link **a, struct remus_link **b)
 {
 	int fd[2];
 
 	pair_sockets(fd);
-	*a = pair_link(fd[0], ca);
-	*b = pair_link(fd[1], cb);
+	pair_start(fd, ca, cb, a, b);
 }
 
 /* As remus_link_next(), but waits; 0 = nothing came. */

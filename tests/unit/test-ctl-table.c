@@ -118,7 +118,8 @@ static const char healthy[] =
 	"released':498,"
 	"'discarded':4},'memory':{'cache_bytes':1048576,'cache_cap':134217728,'staging_bytes':5,'guest_image_"
 	"bytes':0},"
-	"'link':{'rtt_us':60,'clock_offset_us':-12,'silent_ms':3,'bytes_sent':1,'bytes_received':1},"
+	"'link':{'security':'tls1.3 psk "
+	"remus','rtt_us':60,'clock_offset_us':-12,'silent_ms':3,'bytes_sent':1,'bytes_received':1},"
 	"'failover':{'detect_ms':0.0,'claim_ms':0.0,'activate_ms':0.0},'pid':4242,'guest_pid':4000}";
 
 static void domain_table(void)
@@ -269,7 +270,8 @@ static void one_liners(void)
 	CAPTURE(summary, ctl_show_protected(out, domain));
 	expect(summary,
 	       "vm1 is protected by 10.0.0.2:7368: a checkpoint every 25 ms, dirty tracking by soft-dirty, "
-	       "arbiter file:/srv/claims; should the backup be lost, the guest goes on alone\n");
+	       "link: tls1.3 psk remus, arbiter file:/srv/claims; should the backup be lost, the guest goes "
+	       "on alone\n");
 	expect(summary, "uffd-wp needs Linux 6.7");
 	free(summary);
 	json_object_set_new(domain, "protected", json_false());

@@ -13,6 +13,8 @@ int ctl_check_protection(const struct ctl_call *call, struct remus_error *err)
 	if (!json_object_get(request, "to"))
 		return remus_fail(err, -EINVAL, "%s needs --to HOST[:PORT]: the host that takes over",
 				  call->verb->name);
+	if (json_object_get(request, "insecure") && json_object_get(request, "tls_peer"))
+		return remus_fail(err, -EINVAL, "--insecure and --tls-peer exclude each other");
 	if (nics > REMUS_NICS_MAX || standby > REMUS_NICS_MAX)
 		return remus_fail(err, -EINVAL, "--egress is for at most %d NICs", REMUS_NICS_MAX);
 	if (standby && nics && standby != nics) /* none: those of an earlier session here */

@@ -45,6 +45,14 @@
 		 1,                                                                                        \
 		 65536,                                                                                    \
 		 .help = "cap of held frames, for each NIC"},                                              \
+		{"tls-peer",                                                                               \
+		 "tls_peer",                                                                               \
+		 CTL_TEXT,                                                                                 \
+		 "NAME",                                                                                   \
+		 .check = ctl_check_text,                                                                  \
+		 .help = "the name in the backup's certificate, or of the key to use"},                    \
+		{"insecure", "insecure", CTL_FLAG,                                                         \
+		 .help = "plaintext; the backup's remusd must be --insecure too"},                         \
 	{                                                                                                  \
 		"tracking", "tracking", CTL_WORD, "METHOD", .words = "auto uffd-wp soft-dirty compare",    \
 							    .help = "auto, uffd-wp, soft-dirty or compare" \

@@ -121,9 +121,10 @@ static void link_and_peer(const struct block *b)
 	FIELD(b, "peer", "%s", word(b, "peer"));
 	if (ctl_get(b->domain, "link"))
 		FIELD(b, "link",
-		      "round trip %s, last sign of life %" PRIu64 " ms ago, clock offset %+.0f us, %s out, "
+		      "%s, round trip %s, last sign of life %" PRIu64
+		      " ms ago, clock offset %+.0f us, %s out, "
 		      "%s in",
-		      us(b, &n[0], "link.rtt_us"), count(b, "link.silent_ms"),
+		      word(b, "link.security"), us(b, &n[0], "link.rtt_us"), count(b, "link.silent_ms"),
 		      ctl_get_real(b->domain, "link.clock_offset_us"), bytes(b, &n[1], "link.bytes_sent"),
 		      bytes(b, &n[2], "link.bytes_received"));
 	FIELD(b, "arbiter", "%s", word(b, "arbiter"));

@@ -156,6 +156,10 @@ void ctl_show_host(FILE *out, const json_t *host)
 	fprintf(out, " (pid %llu) ", (unsigned long long)ctl_get_count(host, "pid"));
 	fputs(listen[0] ? "listens on " : "takes no standby (--no-listen)", out);
 	ctl_print_clean(out, listen);
+	if (listen[0] && ctl_get_text(host, "link")[0]) {
+		fputs(", link: ", out);
+		ctl_print_clean(out, ctl_get_text(host, "link"));
+	}
 	if (arbiter[0]) {
 		fputs(", arbiter ", out);
 		ctl_print_clean(out, arbiter);
@@ -218,6 +222,8 @@ void ctl_show_protected(FILE *out, const json_t *domain)
 	fprintf(out, ": a checkpoint every %llu ms, dirty tracking by ",
 		(unsigned long long)ctl_get_count(domain, "interval_ms"));
 	ctl_print_clean(out, ctl_get_word(domain, "tracking"));
+	fputs(", link: ", out);
+	ctl_print_clean(out, ctl_get_word(domain, "link.security"));
 	fputs(", arbiter ", out);
 	ctl_print_clean(out, ctl_get_word(domain, "arbiter"));
 	fputs(strcmp(ctl_get_text(domain, "on_backup_loss"), "hold")

@@ -47,7 +47,7 @@ struct ctl_verb {
 	const char *name;
 	const char *request; /* the daemon's verb; NULL = none is sent */
 	const char *summary; /* one line */
-	const char *operand; /* "", "DOMAIN", "[DOMAIN]" or "[VERB]" */
+	const char *operand; /* "", "DOMAIN", "[DOMAIN]", "[VERB]" or "[ACTION]" */
 	bool locator;	     /* DOMAIN may be new to remusd (check.h, ctl_domain) */
 	const struct ctl_option *options;
 	unsigned timeout_s; /* default of --timeout: silence of remusd that is put up with */
@@ -59,7 +59,7 @@ struct ctl_verb {
 };
 
 extern const struct ctl_verb ctl_preflight, ctl_protect, ctl_unprotect, ctl_failover, ctl_status, ctl_list,
-	ctl_events, ctl_attach, ctl_detach, ctl_version, ctl_help;
+	ctl_events, ctl_attach, ctl_detach, ctl_keys, ctl_version, ctl_help;
 extern const struct ctl_verb *const ctl_verbs[]; /* in the order of the help, NULL-terminated */
 /* Options of every verb that sends a request. */
 extern const struct ctl_option ctl_common_options[];

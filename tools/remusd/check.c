@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "remus/tls.h"
 #include "remus/util.h"
 
 /* Texts of this host hold what file names hold: where that isn't UTF-8 it is no JSON either. */
@@ -40,6 +41,7 @@ struct job {
 	const char *egress[REMUS_NICS_MAX];
 	char standby_egress[WANTED_EGRESS_MAX];
 	char *host, *port;
+	struct remus_tls *tls;
 	struct remus_check_config config;
 	struct remus_domain_view view;
 	struct remus_check_result result;
@@ -76,6 +78,7 @@ static void free_job(struct job *job)
 	free(job->view.description);
 	free(job->host);
 	free(job->port);
+	remus_tls_free(job->tls);
 	free(job);
 }
 
@@ -117,6 +120,9 @@ static struct job *new_job(struct child *child, const struct remus_guest *held, 
 	if (rc == 0)
 		rc = remus_link_parse_address(wanted_text(job->request, "to", ""), &job->host, &job->port,
 					      err);
+	if (rc == 0)
+		rc = wanted_tls(child->options, job->request, &job->tls, &c->tls_peer, err);
+	c->tls = job->tls;
 	c->host = job->host;
 	c->port = job->port;
 	if (rc == 0)

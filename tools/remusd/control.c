@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@
 
 #define CLIENTS_MAX	   64
 #define REQUEST_TIMEOUT_US 5000000u
+#define REFUSED_PERIOD_US  10000000u /* between two lines in the log about those who may not */
 
 int control_open(struct daemon *d, struct remus_error *err)
 {
@@ -57,6 +59,7 @@ int control_open(struct daemon *d, struct remus_error *err)
 		if (chown(path, (uid_t)-1, group->gr_gid) < 0 || chmod(path, 0660) < 0)
 			return remus_fail_errno(err, "control socket %s: giving it to group %s", path,
 						d->options.group);
+		d->control_gid = group->gr_gid;
 	}
 	return 0;
 }
@@ -205,13 +208,65 @@ void control_tell_events(struct daemon *d)
 
 /* ---- connections ---- */
 
+static bool in_group(int fd, gid_t gid)
+{
+	gid_t groups[NGROUPS_MAX / 64]; /* with more the kernel says ERANGE: nobody needs a thousand */
+	socklen_t size = sizeof groups;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+		return false;
+	for (size_t i = 0; i < size / sizeof *groups; i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+/*
+ * By who connected, not only by the mode of a file that may lie in a folder of anybody's: root, our own user, and the
+ * group that was named. What they were when they connected counts.
+ */
+static bool may_use(const struct daemon *d, int fd, struct ucred *who)
+{
+	socklen_t size = sizeof *who;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, who, &size))
+		return false;
+	if (who->uid == 0 || who->uid == geteuid())
+		return true;
+	return d->control_gid != (gid_t)-1 && (who->gid == d->control_gid || in_group(fd, d->control_gid));
+}
+
+/* Its one answer fits the socket's empty buffer. */
+static void turn_away(int fd, const struct ucred *who)
+{
+	static uint64_t told_us;
+	struct remus_error ignored;
+	json_t *line = json_pack("{s:{s:i, s:s}}", "error", "code", -EACCES, "message",
+				 "this remusd takes orders from root, its own user and the group of "
+				 "--control-group only");
+
+	remus_control_send(fd, line, 0, &ignored);
+	json_decref(line);
+	if (told_us && remus_now_us() - told_us < REFUSED_PERIOD_US)
+		return;
+	told_us = remus_now_us();
+	remus_warn("control socket: uid %u (pid %d) may not use it and is turned away", (unsigned)who->uid,
+		   (int)who->pid);
+}
+
 void control_accept(struct daemon *d)
 {
 	int fd = accept4(d->control_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred who = {.uid = (uid_t)-1};
 	unsigned count = 0;
 
 	if (fd < 0)
 		return;
+	if (!may_use(d, fd, &who)) {
+		turn_away(fd, &who);
+		close(fd);
+		return;
+	}
 	for (struct client *c = d->clients; c; c = c->next)
 		count++;
 	struct client *c = count < CLIENTS_MAX ? calloc(1, sizeof *c) : NULL;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "remus/log.h"
+#include "remus/tls.h"
 #include "remus/util.h"
 
 #define REOPEN_MS      100 /* between two tries to open the guest of an engine that died */
@@ -26,6 +27,7 @@ struct setup {
 	int egresses;
 	char standby_egress[WANTED_EGRESS_MAX];
 	char *host, *port;
+	struct remus_tls *tls;
 	struct remus_protect_config config;
 };
 
@@ -78,6 +80,9 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
 	if (rc == 0 && !recover)
 		rc = remus_link_parse_address(wanted_text(r, "to", ""), &s->host, &s->port, err);
+	if (rc == 0 && !recover)
+		rc = wanted_tls(child->options, r, &s->tls, &c->link.tls_peer, err);
+	c->link.tls = s->tls;
 	if (rc < 0)
 		return rc;
 	wanted_standby_egress(r, s->standby_egress);
@@ -130,6 +135,7 @@ static void tear_down(struct setup *s)
 		s->arbiter->ops->close(s->arbiter);
 	free(s->host);
 	free(s->port);
+	remus_tls_free(s->tls);
 }
 
 /* The guest of an engine that died may stand still. */

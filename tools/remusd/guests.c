@@ -43,7 +43,7 @@ bool guest_on_xen(void)
  * status shows what is in force. */
 json_t *guest_request(const struct daemon *d, const struct session *s, const json_t *request)
 {
-	static const char *const inherited[] = {"egress", "arbiter"};
+	static const char *const inherited[] = {"egress", "arbiter"}; /* never insecure */
 	char uri[PATH_MAX + 32];
 	json_t *whole = json_deep_copy(request);
 

@@ -24,24 +24,27 @@
 #endif
 #include "remus/control.h"
 #include "remus/log.h"
+#include "remus/tls.h"
 #include "remus/util.h"
 
-#define STRANGERS_MAX	 16 /* connections that have not been admitted yet; more are turned away (I11) */
 #define STOP_DEADLINE_MS 9000
 #define WATCHDOG_S	 60 /* a pause, a stalled link and a mapping of much memory in a row stay below */
 #define WATCHDOG_MAX_S	 86400
 
 static const char usage[] =
 	"usage: remusd [--run-dir DIR] [--listen HOST[:PORT] | --no-listen] [--control PATH]\n"
-	"              [--control-group GROUP] [--arbiter URI] [--trace DIR] [--watchdog SECONDS]\n"
+	"              [--tls DIR | --insecure] [--control-group GROUP] [--arbiter URI] [--trace DIR]\n"
+	"              [--watchdog SECONDS]\n"
 	"              [--log-level LEVEL]\n"
 	"       remusd --version | --help\n"
 	"\n"
 	"The daemon of one host: protects guests of this host and stands by for guests of others.\n"
 	"  --run-dir DIR          sockets and standbys (default: /run/remus, or $XDG_RUNTIME_DIR/remus)\n"
-	"  --listen HOST[:PORT]   replication port (default: all addresses, port " REMUS_DEFAULT_PORT ");\n"
-	"                         plaintext TCP: use a private replication network\n"
+	"  --listen HOST[:PORT]   replication port (default: all addresses, port " REMUS_DEFAULT_PORT ")\n"
 	"  --no-listen            never stand by for other hosts\n"
+	"  --tls DIR              the keys of the link to other hosts (default: /etc/remus/tls, for others\n"
+	"                         than root ~/.config/remus/tls); remusctl keys makes them\n"
+	"  --insecure             the port takes plaintext from anybody: for a network that is yours alone\n"
 	"  --control PATH         control socket (default: RUN_DIR/control)\n"
 	"  --control-group GROUP  who besides its owner may use it (mode 0660)\n"
 	"  --arbiter URI          this host's way to the arbiter, overrides what a primary names\n"
@@ -70,6 +73,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		TRACE,
 		WATCHDOG,
 		LEVEL,
+		TLS,
+		INSECURE,
 		SHOW_VERSION,
 		SHOW_HELP
 	};
@@ -83,6 +88,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"trace", required_argument, NULL, TRACE},
 		{"watchdog", required_argument, NULL, WATCHDOG},
 		{"log-level", required_argument, NULL, LEVEL},
+		{"tls", required_argument, NULL, TLS},
+		{"insecure", no_argument, NULL, INSECURE},
 		{"version", no_argument, NULL, SHOW_VERSION},
 		{"help", no_argument, NULL, SHOW_HELP},
 		{0},
@@ -135,6 +142,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 						  optarg);
 			remus_log_level(level);
 			break;
+		case TLS:
+			snprintf(o->tls_dir, sizeof o->tls_dir, "%s", optarg);
+			break;
+		case INSECURE:
+			o->insecure = true;
+			break;
 		case SHOW_VERSION:
 			puts("remusd " PACKAGE_VERSION);
 			return 0;
@@ -147,6 +160,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	}
 	if (optind < argc)
 		return fail_usage("unexpected argument \"%s\"", argv[optind]);
+	if (!o->tls_dir[0] && remus_tls_default_dir(o->tls_dir, sizeof o->tls_dir, &err) < 0 && !o->insecure)
+		return fail_usage("--tls: %s", err.message);
 	if (!o->control[0])
 		snprintf(o->control, sizeof o->control, "%.*s/control", PATH_MAX - 16, o->run_dir);
 	if (remus_link_parse_address(listen ? listen : "[::]", &o->host, &o->port, &err) < 0)
@@ -175,12 +190,39 @@ static int prepare_dir(const char *path, const char *option, struct remus_error 
 	return 0;
 }
 
+/* Children read the keys again for each session, so that new ones need no restart; here is where the operator is told
+ * that there are none. */
+static int check_keys(const struct options *o, struct remus_error *err)
+{
+	struct remus_tls *tls;
+
+	if (o->insecure) {
+		remus_warn("--insecure: the replication port takes plaintext and anybody who reaches it");
+		return 0;
+	}
+	int rc = remus_tls_load(o->tls_dir, &tls, err);
+	if (rc == 0)
+		remus_tls_free(tls);
+	else if (rc == -ENOENT)
+		remus_fail(err, rc,
+			   "there are no keys for the link to other hosts in %s: make some there by "
+			   "`remusctl keys "
+			   "psk` and copy them to the other host, or name their folder by --tls, or take "
+			   "plaintext from anybody by --insecure",
+			   o->tls_dir);
+	return rc;
+}
+
 static int set_up(struct daemon *d, struct remus_error *err)
 {
 	sigset_t set;
 	char arbiter[PATH_MAX + 16];
-	int rc = prepare_dir(d->options.run_dir, "--run-dir", err);
+	int rc = privileges_drop(err);
 
+	if (rc == 0)
+		rc = check_keys(&d->options, err);
+	if (rc == 0)
+		rc = prepare_dir(d->options.run_dir, "--run-dir", err);
 	snprintf(arbiter, sizeof arbiter, "%s/arbiter", d->options.run_dir);
 	if (rc == 0)
 		rc = prepare_dir(arbiter, "arbiter directory", err);
@@ -224,18 +266,18 @@ static void accept_primary(struct daemon *d)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
 	int fd = accept4(d->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	unsigned strangers = 0;
 
 	if (fd < 0)
 		return;
-	for (struct session *s = d->sessions; s; s = s->next)
-		strangers += s->pid && s->role == ROLE_RECEIVER && !s->admitted;
-	struct session *s =
-		strangers < STRANGERS_MAX ? session_new(d, ROLE_RECEIVER, "connection", "") : NULL;
+	uint64_t source = stranger_source(fd);
+	const char *why = stranger_refused(d, source);
+	struct session *s = why ? NULL : session_new(d, ROLE_RECEIVER, "connection", "");
+	if (s)
+		s->source = source;
 	if (!s) {
-		remus_warn("a connection is turned away: %u others have not said hello yet", strangers);
+		stranger_says("a connection is turned away: %s", why ? why : "no memory");
 	} else if (spawn_receiver(d, s, fd, &err) < 0) {
-		remus_error_log("a connection is turned away: %s", err.message);
+		stranger_says("a connection is turned away: %s", err.message);
 		session_drop(d, s);
 	}
 	close(fd);
@@ -314,7 +356,8 @@ static void notify(const char *state)
 
 int main(int argc, char **argv)
 {
-	static struct daemon d = {.control_fd = -1, .listen_fd = -1, .signal_fd = -1};
+	static struct daemon d = {
+		.control_fd = -1, .listen_fd = -1, .signal_fd = -1, .control_gid = (gid_t)-1};
 	struct remus_error err = REMUS_ERROR_INIT;
 	char path[PATH_MAX + 16];
 

@@ -5,6 +5,28 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "remus/log.h"
+#include "remus/tls.h"
+#include "remus/util.h"
+
+/* From a connected socket to a peer that has proved to be one, unless everybody is welcome. */
+static int let_in(const struct options *options, int socket, struct remus_tls **tls,
+		  struct remus_transport **out, struct remus_error *err)
+{
+	uint64_t deadline_us = remus_now_us() + REMUS_TLS_HANDSHAKE_MS * UINT64_C(1000);
+	struct remus_transport *plain;
+
+	int rc = remus_transport_tcp(socket, &plain, err);
+	if (rc < 0 || options->insecure) {
+		*out = plain;
+		return rc;
+	}
+	rc = remus_tls_load(options->tls_dir, tls, err);
+	if (rc < 0) {
+		plain->ops->close(plain);
+		return rc;
+	}
+	return remus_transport_tls_accept(plain, *tls, deadline_us, out, err);
+}
 
 int receiver_main(struct child *child, int socket)
 {
@@ -13,15 +35,17 @@ int receiver_main(struct child *child, int socket)
 	struct remus_outcome outcome = {0};
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_transport *transport;
+	struct remus_tls *tls = NULL;
 	struct remus_receive_config config = {
 		.arbiter_uri = child->options->arbiter,
 		.trace_dir = child->options->trace_dir,
 	};
 
 	child_supervisor(child, &supervisor);
-	int rc = remus_transport_tcp(socket, &transport, &err);
+	int rc = let_in(child->options, socket, &tls, &transport, &err);
 	if (rc == 0)
 		rc = remus_backup_run(transport, &config, &supervisor, &guest, &outcome, &err);
+	remus_tls_free(tls);
 	if (rc < 0) {
 		child_failed(child, &err);
 		return EXIT_FAILURE;

@@ -21,6 +21,8 @@
  *   wanted.c     reading a request, in a child
  *   record.c     what a daemon that was killed left behind
  *   events.c     history of events
+ *   privileges.c root's privileges that it gives up
+ *   strangers.c  who is let in before it has shown who it is
  *   status.c     struct remus_status as JSON
  */
 #ifndef REMUSD_H
@@ -45,6 +47,8 @@ struct options {
 	char *group;	 /* of the control socket */
 	char *arbiter;	 /* URI or NULL */
 	char *trace_dir; /* or NULL */
+	char tls_dir[PATH_MAX];
+	bool insecure; /* the replication port takes plaintext */
 	unsigned watchdog_s;
 };
 
@@ -83,6 +87,7 @@ struct session {
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
+	uint64_t source; /* receiver: where it was connected from (strangers.c) */
 	struct checking check;
 };
 
@@ -91,6 +96,7 @@ struct daemon {
 	struct session *sessions;
 	unsigned next_id;
 	int control_fd, listen_fd, signal_fd;
+	gid_t control_gid; /* whose members may use the control socket; (gid_t)-1 = nobody's */
 	bool control_made; /* the control socket is there and ours */
 	bool stopping;
 	uint64_t sweep_us; /* when to look for gates of interfaces that are gone, 0 = no need */
@@ -102,6 +108,16 @@ void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
 void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);
+
+/* privileges.c */
+int privileges_drop(struct remus_error *err);
+
+/* strangers.c */
+uint64_t stranger_source(int socket); /* an address as a number, 0 = unknown */
+/* NULL = it may come in; else why not. */
+const char *stranger_refused(const struct daemon *d, uint64_t source);
+/* To the log, if it isn't too often. */
+void stranger_says(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* status.c */
 json_t *status_json(const struct remus_status *status);
@@ -189,6 +205,10 @@ int wanted_backend(const char *locator, const struct remus_domain_ops **ops, con
 		   struct remus_error *err);
 int wanted_egress(const json_t *request, const char *out[REMUS_NICS_MAX]); /* how many */
 void wanted_standby_egress(const json_t *request, char out[WANTED_EGRESS_MAX]);
+/* The keys of the link and whom to expect there; *tls NULL = plaintext, as asked for. Free with remus_tls_free(). */
+struct remus_tls;
+int wanted_tls(const struct options *options, const json_t *request, struct remus_tls **tls,
+	       const char **peer, struct remus_error *err);
 
 /* check.c: carry out child->check; @held: the guest that this child has open, or NULL. */
 void check_for_child(struct child *child, const struct remus_guest *held);

@@ -36,8 +36,10 @@ static const struct member {
 	{"hold_mib", NUMBER, 1, 65536, NULL},
 	{"heartbeat_ms", NUMBER, 1, 60000, NULL},
 	{"dead_ms", NUMBER, 10, 600000, NULL},
+	{"tls_peer", TEXT, 1, 63, NULL},
 	{"since", NUMBER, 0, (long long)1 << 53, NULL},
 	{"force", FLAG, 0, 0, NULL},
+	{"insecure", FLAG, 0, 0, NULL},
 	{"follow", FLAG, 0, 0, NULL},
 	{"wait", FLAG, 0, 0, NULL},
 };

@@ -293,7 +293,7 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		control_session_changed(d, s, NULL);
 	} else if (!strcmp(type, "event") && s->role == ROLE_RECEIVER && !s->admitted) {
 		/* A stranger's: for the log. A port scan must not push out the events that count. */
-		remus_warn("replication port: %s", json_string_value(json_object_get(message, "text")));
+		stranger_says("%s", json_string_value(json_object_get(message, "text")));
 	} else if (!strcmp(type, "event")) {
 		session_event(s, json_string_value(json_object_get(message, "level")),
 			      json_string_value(json_object_get(message, "kind")),
@@ -309,6 +309,8 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		on_admit(d, s, message);
 	} else if (!strcmp(type, "outcome")) {
 		on_outcome(d, s, message);
+	} else if (!strcmp(type, "failed") && s->role == ROLE_RECEIVER && !s->admitted) {
+		stranger_says("%s", json_string_value(json_object_get(message, "message")));
 	} else if (!strcmp(type, "failed")) {
 		session_event(s, "error", "failed", json_string_value(json_object_get(message, "message")));
 		json_object_set(s->status, "reason", json_object_get(message, "message"));

@@ -44,11 +44,12 @@ static json_t *pause(const struct remus_status *s)
 	return all;
 }
 
-static json_t *link_figures(const struct remus_link_stats *l)
+static json_t *link_figures(const struct remus_link_stats *l, const char *security)
 {
-	return json_pack("{s:o, s:I, s:o, s:o, s:o}", "rtt_us", number(l->rtt_us), "clock_offset_us",
-			 (json_int_t)l->clock_offset_us, "silent_ms", number(l->silent_us / 1000),
-			 "bytes_sent", number(l->bytes_sent), "bytes_received", number(l->bytes_received));
+	return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "security", security, "rtt_us", number(l->rtt_us),
+			 "clock_offset_us", (json_int_t)l->clock_offset_us, "silent_ms",
+			 number(l->silent_us / 1000), "bytes_sent", number(l->bytes_sent), "bytes_received",
+			 number(l->bytes_received));
 }
 
 /* A relay has no session figures: only what it knows, so that those of the session before stay visible. */
@@ -92,7 +93,7 @@ json_t *status_json(const struct remus_status *s)
 	json_object_set_new(o, "memory",
 			    json_pack("{s:o, s:o, s:o}", "cache_bytes", number(s->cache_bytes), "cache_cap",
 				      number(s->cache_cap), "staging_bytes", number(s->staging_bytes)));
-	json_object_set_new(o, "link", link_figures(&s->link));
+	json_object_set_new(o, "link", link_figures(&s->link, s->link_security));
 	json_object_set_new(o, "failover",
 			    json_pack("{s:o, s:o, s:o}", "detect_ms", milliseconds(s->detect_us), "claim_ms",
 				      milliseconds(s->claim_us), "activate_ms",

@@ -267,8 +267,9 @@ static void verb_status(struct daemon *d, struct client *c, json_t *request)
 		snprintf(listen, sizeof listen, "%s%s%s:%s", strchr(d->options.host, ':') ? "[" : "",
 			 *d->options.host ? d->options.host : "*", strchr(d->options.host, ':') ? "]" : "",
 			 d->options.port);
-	client_ok(c, json_pack("{s:{s:s, s:i, s:s, s:s, s:s}, s:o}", "host", "version", PACKAGE_VERSION,
-			       "pid", (int)getpid(), "listen", listen, "run_dir", d->options.run_dir,
+	client_ok(c, json_pack("{s:{s:s, s:i, s:s, s:s, s:s, s:s}, s:o}", "host", "version", PACKAGE_VERSION,
+			       "pid", (int)getpid(), "listen", listen, "link",
+			       d->options.insecure ? "plaintext" : "tls1.3", "run_dir", d->options.run_dir,
 			       "arbiter", d->options.arbiter ? d->options.arbiter : "", "domains", domains));
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "remus/tls.h"
 
 const char *wanted_text(const json_t *request, const char *name, const char *otherwise)
 {
@@ -54,4 +55,24 @@ void wanted_standby_egress(const json_t *request, char out[WANTED_EGRESS_MAX])
 	for (size_t i = 0; i < json_array_size(list) && n < WANTED_EGRESS_MAX; i++)
 		n += (size_t)snprintf(out + n, WANTED_EGRESS_MAX - n, "%s%s", i ? ";" : "",
 				      json_string_value(json_array_get(list, i)));
+}
+
+/* Plaintext only where the operator said so for this very guest. */
+int wanted_tls(const struct options *options, const json_t *request, struct remus_tls **tls,
+	       const char **peer, struct remus_error *err)
+{
+	*tls = NULL;
+	*peer = wanted_text(request, "tls_peer", NULL);
+	if (json_is_true(json_object_get(request, "insecure")))
+		return 0;
+	int rc = remus_tls_load(options->tls_dir, tls, err);
+	if (rc == -ENOENT)
+		remus_fail(
+			err, rc,
+			"there are no keys for the link to the backup in %s: `remusctl keys psk` makes some, "
+			"for "
+			"both hosts; only on a network that is yours alone: protect --insecure, and remusd "
+			"--insecure on the backup",
+			options->tls_dir);
+	return rc;
 }

@@ -6,6 +6,7 @@
     fake.py      a guest without a hypervisor (replicator/domain/fake)
     qemu.py      a guest in a real QEMU, without an operating system: 40 bytes of firmware that count
     peer.py      frames made by hand, and somebody who doesn't speak the protocol
+    strangers.py a protected guest and whoever else comes to its backup
     seccomp.py   a kernel that lacks something, or forbids it
 
 Nothing here waits without a deadline, and a wait that fails says what it waited for.

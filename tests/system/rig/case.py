@@ -13,7 +13,7 @@ import tempfile
 import time
 import unittest
 
-from . import Late, processes_marked, wait_for
+from . import Late, processes_marked, program, wait_for
 from .fake import FakeGuest
 from .host import Host
 
@@ -81,6 +81,20 @@ class SystemTest(unittest.TestCase):
 
     def arbiter(self):
         return self.make_folder("arbiter")
+
+    def keys(self):
+        """The folder of the key that the hosts share; made when it is first asked for."""
+        folder = os.path.join(self.folder, "tls")
+        if not os.path.exists(folder):
+            self.make_keys("psk", "--dir", folder)
+        return folder
+
+    def make_keys(self, *arguments, status=0):
+        """remusctl keys; what it said."""
+        done = subprocess.run([program("remusctl"), "keys", *arguments], capture_output=True, text=True, check=False,
+                              timeout=20, env=self.environment(), cwd=self.folder)
+        self.assertEqual(done.returncode, status, done)
+        return done.stdout + done.stderr
 
     def sink(self, name="switch"):
         self.sinks.append(Sink(os.path.join(self.folder, name)))
@@ -153,6 +167,7 @@ class SystemTest(unittest.TestCase):
             wait_for("processes to end", lambda: not processes_marked(self.mark), 3)
         except Late:
             self.fail(f"processes are left: {processes_marked(self.mark)}")
+        shutil.rmtree(os.path.join(self.folder, "tls"), ignore_errors=True)
         left = []
         for place, _, files in os.walk(self.folder):
             left += [os.path.relpath(os.path.join(place, f), self.folder) for f in files if not f.endswith(".log")]

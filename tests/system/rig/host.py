@@ -35,10 +35,13 @@ class Host:
         self.control = os.path.join(self.run, "control")
         self.log = os.path.join(self.folder, "remusd.log")
         self.remusd = None
+        self.insecure = False
 
     # ---- the daemon ----
     def command(self, *options):
-        return [program("remusd"), "--run-dir", self.run, "--listen", self.address, *options]
+        self.insecure = "--insecure" in options
+        keys = () if self.insecure or "--tls" in options else ("--tls", self.case.keys())
+        return [program("remusd"), "--run-dir", self.run, "--listen", self.address, *keys, *options]
 
     def start(self, *options, environment=None, preexec=None):
         self.remusd = self.case.spawn(self.command(*options), self.log, environment, preexec)
@@ -108,7 +111,10 @@ class Host:
         return Done(arguments, done.returncode, done.stdout, done.stderr)
 
     def protect(self, guest, to, *options, **kw):
-        """With a long deadline for silence, unless told: no test's outcome shall hang on a busy machine."""
+        """With a long deadline for silence, unless told: no test's outcome shall hang on a busy machine. In plaintext
+        to a host that takes it, and to an address, where a peer made by hand listens."""
+        if "--insecure" not in options and (not isinstance(to, Host) or to.insecure):
+            options = (*options, "--insecure")
         if "--dead" not in options:
             options = (*options, "--dead", "2000")
         return self.ctl("protect", guest if isinstance(guest, str) else guest.locator, "--to",

@@ -6,6 +6,7 @@ what is killed when the host dies, and what litter is looked for in.
 
     FOLDER/run       remusd's --run-dir, with the control socket
     FOLDER/trace     its --trace
+    FOLDER/tls       the keys of its link to the other
     FOLDER/guest     the sockets of the QEMU that the drill starts (host a)
     FOLDER/*.log     what they said
 """
@@ -78,6 +79,8 @@ class Host:
         for d in (self.run, self.trace, self.guest):
             os.makedirs(d, mode=0o700)
         self.control = os.path.join(self.run, "control")
+        self.keys = os.path.join(folder, "tls")
+        self.remusd_options = []
         self.qmp = os.path.join(self.guest, "qmp")
         self.serial = os.path.join(folder, "serial.log")
         self.children = []
@@ -113,9 +116,31 @@ class Host:
         return rest
 
     # ---- remusd ----
+    def make_keys(self, kind, ca):
+        """The keys of this host, as an operator makes them; @ca is a folder that only the drill sees."""
+        self.remusd_options = ["--insecure"] if kind == "plaintext" else ["--tls", self.keys]
+        peer = "b" if self.name == "a" else "a"
+        if kind == "psk":
+            if not os.path.exists(ca):
+                self._keys("psk", "--dir", ca)
+            os.mkdir(self.keys, mode=0o700)
+            shutil.copy(os.path.join(ca, "psk"), self.keys)
+        elif kind == "x509":
+            if not os.path.exists(ca):
+                self._keys("ca", "--dir", ca)
+            self._keys("host", "--dir", ca, "--out", self.keys, "--name", "host-" + self.name, "--name",
+                       ADDRESS[self.name], "--peer", "host-" + peer)
+
+    @staticmethod
+    def _keys(*arguments):
+        done = subprocess.run([find_program("remusctl"), "keys", *arguments], capture_output=True, text=True,
+                              timeout=30, check=False)
+        if done.returncode:
+            raise DrillError(f"remusctl keys {' '.join(arguments)}: {done.stderr.strip()}")
+
     def start_remusd(self):
         command = [find_program("remusd"), "--run-dir", self.run, "--listen", ADDRESS[self.name], "--control",
-                   self.control, "--trace", self.trace, "--log-level", "info"]
+                   self.control, "--trace", self.trace, "--log-level", "info", *self.remusd_options]
         self.remusd = self.spawn(command, "remusd.log")
         wait_for(f"remusd on host {self.name} to answer on {self.control}", 5, self._answers)
 

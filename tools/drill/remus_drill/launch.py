@@ -52,7 +52,7 @@ def prepare(opts, folder):
         f.write(assets.initramfs(guest, modules))
     return {"kernel": kernel, "initramfs": initramfs, "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
             "interval": opts.interval, "seconds": opts.seconds, "dirty": opts.dirty, "region": opts.region,
-            "connections": opts.connections, "kill": opts.kill}
+            "connections": opts.connections, "kill": opts.kill, "link": opts.link}
 
 
 def inner(arguments):

@@ -30,6 +30,8 @@ def parse(arguments):
         help="pages the guest rewrites each second (default 4000: about 150 an epoch with the kernel's own)")
     add("--region", type=int, default=16, metavar="MIB", help="memory that those pages are taken from (default 16)")
     add("--connections", type=int, default=4, metavar="N", help="TCP connections, half of them IPv6 (default 4)")
+    add("--link", choices=("psk", "x509", "plaintext"), default="psk",
+        help="how the hosts know each other: TLS by a shared key (default), by certificates, or not at all")
     add("--runs", type=int, default=1, metavar="N", help="hold N drills in a row")
     add("--kill", choices=FAULTS, default="host", help="what to kill (below)")
     add("--seed", type=int, default=None, metavar="N", help="decides the moment of the fault and the payloads")

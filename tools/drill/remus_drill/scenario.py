@@ -63,6 +63,7 @@ class Drill:
             self.sniffers[name].start()
         self.a, self.b = self.hosts["a"], self.hosts["b"]
         for host in self.hosts.values():
+            host.make_keys(self.plan["link"], os.path.join(self.folder, "keys"))
             host.start_remusd()
         self.step("two hosts are up, each runs remusd")
         seconds = self.a.start_guest(self.plan)
@@ -70,10 +71,14 @@ class Drill:
 
     def protect(self):
         self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
-                   "--arbiter", "file:" + self.arbiter, "--egress", "packet:lan", timeout=60)
+                   "--arbiter", "file:" + self.arbiter, "--egress", "packet:lan",
+                   *(["--insecure"] if self.plan["link"] == "plaintext" else []), timeout=60)
         wait_for("host a to say that the guest is protected", self.protected_within, lambda: self.domain(self.a).get("protected"))
         self.name = self.domain(self.a).get("name")
-        self.step("the guest is protected by host b")
+        security = self.domain(self.a).get("link", {}).get("security", "")
+        if not security.startswith({"psk": "tls1.3 psk", "x509": "tls1.3 x509 host-b"}.get(self.plan["link"], "plaintext")):
+            self.facts["wrong"].append(f"the link is said to be \"{security}\", not {self.plan['link']}")
+        self.step(f"the guest is protected by host b, link: {security}")
 
     def domain(self, host):
         domains = host.domains()

@@ -13,6 +13,7 @@ from remus_drill.waiting import wait_for
 from . import guest as guests
 
 RUN = "/run/remus"
+KEYS = "/etc/remus/tls"
 LEFT = """ip -br link | grep -v '^ifb[01] ' | grep -E '^(ifb|remus|vif)' | sed 's/ .*//; s/^/interface /'
 tc qdisc show | grep -E 'plug|ingress|clsact' | sed 's/^/queueing discipline /'
 find %s -mindepth 1 ! -name '*.log' | sed 's/^/file /'
@@ -30,7 +31,14 @@ class XenHost:
         self.offset_us = self.uncertain_us = 0  # of the host's clock: what to add to have ours, how wrong that may be
 
     # ---- remusd ----
+    def _make_keys(self):
+        """The first host makes the key and leaves a copy in the lab's shared folder for the other."""
+        self.agent.must(f"test -s {KEYS}/psk || if test -s /lab/tls/psk; then mkdir -p -m 700 {KEYS} && "
+                        f"cp /lab/tls/psk {KEYS} && chown 0:0 {KEYS}/psk && chmod 600 {KEYS}/psk; else "
+                        f"remusctl keys psk >/dev/null && mkdir -p /lab/tls && cp {KEYS}/psk /lab/tls; fi", 20)
+
     def start_remusd(self, environment=""):
+        self._make_keys()
         self.agent.must(f"mkdir -p {RUN} && ({environment} setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
                         f"--control {RUN}/control --trace /lab/{self.name}/trace --log-level info "
                         f"</dev/null >>/lab/{self.name}/remusd.log 2>&1 & echo $! >/run/remusd.pid)", 20)
