@@ -21,14 +21,19 @@ int remus_arbiter_create(const char *uri, struct remus_arbiter **out, struct rem
 {
 	size_t word = strcspn(uri, ":");
 	const char *rest = uri[word] ? uri + word + 1 : uri + word;
-	char forms[256];
+	char forms[512];
 
 	list_forms(forms, sizeof forms);
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(schemes); i++) {
 		const char *scheme = schemes[i]->ops->scheme;
 		if (strlen(scheme) != word || memcmp(scheme, uri, word) != 0)
 			continue;
-		int rc = schemes[i]->create(rest, out, err);
+		struct remus_arbiter *made;
+		int rc = schemes[i]->create(rest, &made, err);
+		if (rc == 0 && !schemes[i]->at_once)
+			rc = arbiter_bound(&made, REMUS_ARBITER_DEADLINE_MS, err);
+		if (rc == 0)
+			*out = made;
 		if (rc < 0)
 			remus_error_prefix(err, "arbiter \"%.200s\"", uri);
 		return rc;

@@ -32,7 +32,6 @@ static void refuses(void)
 	} bad[] = {
 		{"", "file:DIR, manual"},
 		{":", "file:DIR, manual"},
-		{"etcd:h:2379", "file:DIR, manual"},
 		{"FILE:/x", "file:DIR, manual"},
 		{"fil:/x", "file:DIR, manual"},
 		{"files:/x", "file:DIR, manual"},
