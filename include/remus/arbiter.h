@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The arbiter decides who may run the guest when the two hosts cannot talk (I5, I6). Never asked on the epoch
- * path. URIs: "file:DIR" (a directory that both hosts reach), "manual" (an operator). remus-arbiters(7) has them all.
+ * path. URIs: "file:DIR" (a directory that both hosts reach), "etcd:..." (a cluster), "manual" (an operator). remus-arbiters(7) has them all.
  *
  * One key per (session, generation). open() by the primary makes it; exactly one claim() on it ever succeeds,
  * and the winner may ask again (same holder: WON again, so a lost answer can be asked for anew). A claim on a

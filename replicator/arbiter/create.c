@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual};
+static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual, &arbiter_etcd};
 
 static void list_forms(char *out, size_t size)
 {

@@ -13,7 +13,9 @@ struct arbiter_scheme {
 	bool at_once; /* its calls never wait for anything */
 };
 
-extern const struct arbiter_scheme arbiter_file, arbiter_manual;
+extern const struct arbiter_scheme arbiter_file, arbiter_manual, arbiter_etcd;
+
+#define ETCD_FORM "etcd:https://HOST:PORT[,...][/PREFIX][?OPTIONS]"
 
 /* Put a deadline on every call of *@arbiter, which is owned from here on and replaced. On failure it is closed. */
 int arbiter_bound(struct remus_arbiter **arbiter, unsigned deadline_ms, struct remus_error *err);

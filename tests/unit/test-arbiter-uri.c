@@ -32,6 +32,7 @@ static void refuses(void)
 	} bad[] = {
 		{"", "file:DIR, manual"},
 		{":", "file:DIR, manual"},
+		{"zookeeper:h:2181", "etcd:https://HOST:PORT[,...]"},
 		{"FILE:/x", "file:DIR, manual"},
 		{"fil:/x", "file:DIR, manual"},
 		{"files:/x", "file:DIR, manual"},
