@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The arbiter decides who may run the guest when the two hosts cannot talk (I5, I6). Never asked on the epoch
- * path. URIs: "file:DIR" (a directory that both hosts reach), "etcd:..." (a cluster), "manual" (an operator). remus-arbiters(7) has them all.
+ * path. URIs: "file:DIR" (a directory that both hosts reach), "etcd:..." (a cluster), "command:..." (a program that
+ * fences the other host, or wraps a lock of the site's), "manual" (an operator). remus-arbiters(7) has them all.
  *
  * One key per (session, generation). open() by the primary makes it; exactly one claim() on it ever succeeds,
  * and the winner may ask again (same holder: WON again, so a lost answer can be asked for anew). A claim on a
@@ -25,6 +26,7 @@ struct remus_key {
 
 struct remus_arbiter {
 	const struct remus_arbiter_ops *ops;
+	bool fences; /* claim() switches the other host off: not for a hand-over between two hosts that live */
 };
 
 /*
@@ -55,6 +57,9 @@ struct remus_arbiter_ops {
 
 /* Parse @uri and make the arbiter. Errors name the URI and list the schemes. Doesn't touch the medium. */
 int remus_arbiter_create(const char *uri, struct remus_arbiter **out, struct remus_error *err);
+
+/* Would this URI's arbiter fence? False for a URI that isn't one. */
+bool remus_arbiter_fences(const char *uri);
 
 /* "0123...ef.7": the key as text, for file names and logs. */
 #define REMUS_KEY_TEXT (2 * REMUS_SESSION_SIZE + 1 + 20 + 1)

@@ -214,7 +214,7 @@ int arbiter_bound(struct remus_arbiter **arbiter, unsigned deadline_ms, struct r
 		.retire = bounded_retire,
 		.close = bounded_close,
 	};
-	b->base = (struct remus_arbiter){.ops = &b->ops};
+	b->base = (struct remus_arbiter){.ops = &b->ops, .fences = (*arbiter)->fences};
 	b->inside = *arbiter;
 	b->deadline_ms = deadline_ms;
 	pthread_mutex_init(&b->lock, NULL);

@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual, &arbiter_etcd};
+static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual, &arbiter_etcd,
+						       &arbiter_command};
 
 static void list_forms(char *out, size_t size)
 {
@@ -39,6 +40,17 @@ int remus_arbiter_create(const char *uri, struct remus_arbiter **out, struct rem
 		return rc;
 	}
 	return remus_fail(err, -EINVAL, "arbiter \"%.200s\": no such scheme; this build has %s", uri, forms);
+}
+
+bool remus_arbiter_fences(const char *uri)
+{
+	struct remus_arbiter *arbiter;
+
+	if (!uri || remus_arbiter_create(uri, &arbiter, NULL) < 0)
+		return false;
+	bool fences = arbiter->fences;
+	arbiter->ops->close(arbiter);
+	return fences;
 }
 
 void remus_key_text(const struct remus_key *key, char out[REMUS_KEY_TEXT])

@@ -13,7 +13,7 @@ struct arbiter_scheme {
 	bool at_once; /* its calls never wait for anything */
 };
 
-extern const struct arbiter_scheme arbiter_file, arbiter_manual, arbiter_etcd;
+extern const struct arbiter_scheme arbiter_file, arbiter_manual, arbiter_etcd, arbiter_command;
 
 #define ETCD_FORM "etcd:https://HOST:PORT[,...][/PREFIX][?OPTIONS]"
 

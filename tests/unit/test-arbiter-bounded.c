@@ -84,6 +84,7 @@ static struct remus_arbiter *bound(struct slow *s, unsigned deadline_ms)
 
 	memset(s, 0, sizeof *s);
 	s->base.ops = &slow_ops;
+	s->base.fences = true;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	CU_ASSERT_EQUAL_FATAL(arbiter_bound(&a, deadline_ms, NULL), 0);
@@ -115,6 +116,7 @@ static void answers_pass(void)
 	struct remus_error err = REMUS_ERROR_INIT;
 
 	CU_ASSERT_STRING_EQUAL(a->ops->scheme, "slow");
+	CU_ASSERT(a->fences);
 	CU_ASSERT_EQUAL(a->ops->open(a, &one, &err), 0);
 	CU_ASSERT_EQUAL(a->ops->check(a, &one, &err), 0);
 	s.answer = REMUS_CLAIM_WON;

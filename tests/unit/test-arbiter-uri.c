@@ -12,6 +12,8 @@ static void accepts(void)
 		{"file:/does/not/exist:and/a colon", "file"}, /* the medium isn't touched */
 		{"manual", "manual"},
 		{"manual:", "manual"},
+		{"command:/does/not/exist", "command"},
+		{"command:/bin/true?timeout=600&kind=lock&plug=host%2da&passwd_script=/x", "command"},
 	};
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(good); i++) {
 		struct remus_arbiter *a = NULL;
@@ -33,6 +35,22 @@ static void refuses(void)
 		{"", "file:DIR, manual"},
 		{":", "file:DIR, manual"},
 		{"zookeeper:h:2181", "etcd:https://HOST:PORT[,...]"},
+		{"zookeeper:h:2181", "command:PROGRAM[?OPTIONS]"},
+		{"command:fence", "absolute"},
+		{"command:", "absolute"},
+		{"command:/", "absolute"},
+		{"command:/bin/true?", "NAME=VALUE"},
+		{"command:/bin/true?timeout", "NAME=VALUE"},
+		{"command:/bin/true?timeout=0", "1 to 600"},
+		{"command:/bin/true?timeout=601", "1 to 600"},
+		{"command:/bin/true?timeout=-1", "1 to 600"},
+		{"command:/bin/true?kind=both", "fence or lock"},
+		{"command:/bin/true?action=off", "set by remus itself"},
+		{"command:/bin/true?a%0ab=c", "control characters"},
+		{"command:/bin/true?a=b%0aaction=c", "control characters"},
+		{"command:/bin/true?a=%zz", "percent"},
+		{"command:/bin/true?a.b=c", "letters"},
+		{"command:/bin/true?passwd=x", "belongs in a file"},
 		{"FILE:/x", "file:DIR, manual"},
 		{"fil:/x", "file:DIR, manual"},
 		{"files:/x", "file:DIR, manual"},
@@ -56,6 +74,25 @@ static void refuses(void)
 		UNIT_ASSERT_MESSAGE(err, named);
 		CU_ASSERT(remus_arbiter_create(bad[i].uri, &a, NULL) < 0);
 	}
+}
+
+static void fencing_is_known(void)
+{
+	static const struct {
+		const char *uri;
+		bool fences;
+	} all[] = {
+		{NULL, false},
+		{"", false},
+		{"file:/srv", false},
+		{"manual", false},
+		{"command:/bin/true", true},
+		{"command:/bin/true?kind=fence", true},
+		{"command:/bin/true?kind=lock", false},
+		{"command:true", false},
+	};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(all); i++)
+		CU_ASSERT_EQUAL(remus_arbiter_fences(all[i].uri), all[i].fences);
 }
 
 static void key_as_text(void)
@@ -102,6 +139,7 @@ static void manual_refers_to_the_operator(void)
 static const struct unit_case cases[] = {
 	{"accepts", accepts},
 	{"refuses, naming the URI and the remedy", refuses},
+	{"which fence is known", fencing_is_known},
 	{"key as text", key_as_text},
 	{"names of answers", names_of_answers},
 	{"manual refers to the operator", manual_refers_to_the_operator},

@@ -83,7 +83,7 @@ int ctl_check_arbiter(const char *text, struct remus_error *err)
 	if (!scheme_length(text))
 		return remus_fail(err, -EINVAL,
 				  "is no arbiter: give file:DIRECTORY, "
-				  "etcd:https://HOST:2379[,...] or manual");
+				  "etcd:https://HOST:2379[,...], command:PROGRAM or manual");
 	if (!strncmp(text, "file:", 5) && text[5] != '/')
 		return remus_fail(err, -EINVAL,
 				  "needs an absolute path: both hosts must reach the directory");
