@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From URI to arbiter, keys as text, and the arbiter that only ever refers to the operator. */
+#include "config.h"
 #include "remus/arbiter.h"
 #include "unit.h"
 
@@ -76,6 +77,25 @@ static void refuses(void)
 	}
 }
 
+/* With libcurl it is made, without touching the network; without, refused with the reason. */
+static void etcd_or_why_not(void)
+{
+	struct remus_arbiter *a = NULL;
+	struct remus_error err = REMUS_ERROR_INIT;
+	int rc = remus_arbiter_create("etcd:https://h1,https://h2", &a, &err);
+
+#ifdef HAVE_CURL
+	CU_ASSERT_EQUAL_FATAL(rc, 0);
+	CU_ASSERT_STRING_EQUAL(a->ops->scheme, "etcd");
+	a->ops->close(a);
+	CU_ASSERT_EQUAL(remus_arbiter_create("etcd:h1:2379", &a, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "https://");
+#else
+	CU_ASSERT_EQUAL(rc, -EPROTONOSUPPORT);
+	UNIT_ASSERT_MESSAGE(err, "built without libcurl");
+#endif
+}
+
 static void fencing_is_known(void)
 {
 	static const struct {
@@ -139,6 +159,7 @@ static void manual_refers_to_the_operator(void)
 static const struct unit_case cases[] = {
 	{"accepts", accepts},
 	{"refuses, naming the URI and the remedy", refuses},
+	{"etcd, or why not", etcd_or_why_not},
 	{"which fence is known", fencing_is_known},
 	{"key as text", key_as_text},
 	{"names of answers", names_of_answers},
