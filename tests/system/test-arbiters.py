@@ -65,8 +65,8 @@ class Sessions(SystemTest):
 class Cluster(Sessions):
     def setUp(self):
         super().setUp()
-        if missing():
-            self.skipTest(missing())
+        if why := missing():
+            self.skipTest(why)
         self.etcd = Etcd(self)
         self.uri = self.etcd.uri()
 

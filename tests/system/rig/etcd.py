@@ -9,13 +9,17 @@ import socket
 import subprocess
 import threading
 
-from . import installed, wait_for
+from . import installed, program, wait_for
 
 
 def missing():
     """Why there can be no etcd here, or None."""
     if not installed("etcd") or not installed("etcdctl"):
         return "etcd is not installed (Debian: etcd-server etcd-client)"
+    probe = subprocess.run([program("tests/system/arbiter-ask"), "etcd:http://h", "none", "1", "0"], capture_output=True,
+                           text=True, check=False, timeout=20)
+    if probe.returncode:
+        return "this build has no etcd arbiter: " + probe.stderr.strip()
     return None
 
 
