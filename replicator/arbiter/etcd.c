@@ -161,13 +161,16 @@ static enum remus_claim etcd_claim(struct remus_arbiter *arbiter, const struct r
 				   enum remus_holder me, struct remus_error *err)
 {
 	struct etcd *e = etcd_of(arbiter);
+	uint64_t known = e->cluster;
 	struct matter m = {.me = me};
 
 	etcd_names(e->uri.prefix, key, &m.names);
 	if (call(e, etcd_claim_body(&m.names, me), false, remus_now_us() + CALL_US, &m, judge_claim, err) < 0)
 		return REMUS_CLAIM_UNKNOWN;
-	if (m.claim == REMUS_CLAIM_UNKNOWN)
+	if (m.claim == REMUS_CLAIM_UNKNOWN) {
+		e->cluster = known; /* one that doesn't have the key isn't the one to stay with */
 		remus_fail(err, m.err.code, "%s", m.err.message);
+	}
 	return m.claim;
 }
 
