@@ -25,7 +25,8 @@ struct bounded {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct question question;
-	bool asked, answered, closed; /* asked and not answered: a thread is at it, and owns @inside */
+	pthread_t thread;
+	bool asked, answered, closed; /* asked and not answered: the thread is at it, and owns @inside */
 	int rc;
 	enum remus_claim claim;
 	struct remus_error err;
@@ -88,18 +89,23 @@ static bool is_same(const struct question *a, const struct question *b)
 	       !memcmp(a->key.session, b->key.session, sizeof a->key.session);
 }
 
+/* With the lock held and an answer there: what the libraries keep for the thread goes with it. */
+static void end_thread(struct bounded *b)
+{
+	b->asked = false;
+	pthread_mutex_unlock(&b->lock); /* the thread may be about to let go of it */
+	pthread_join(b->thread, NULL);
+	pthread_mutex_lock(&b->lock);
+}
+
 static int begin(struct bounded *b, const struct question *q, struct remus_error *err)
 {
-	pthread_attr_t attributes;
-	pthread_t id;
-
+	if (b->asked)
+		end_thread(b);
 	b->question = *q;
 	b->asked = true;
 	b->answered = false;
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	int rc = pthread_create(&id, &attributes, thread, b);
-	pthread_attr_destroy(&attributes);
+	int rc = pthread_create(&b->thread, NULL, thread, b);
 	if (!rc)
 		return 0;
 	b->asked = false;
@@ -150,12 +156,12 @@ static int ask(struct remus_arbiter *arbiter, const struct question *q, enum rem
 		rc = remus_fail(err, -ETIMEDOUT, "the arbiter (%s) has not answered for %g s (%s)", scheme,
 				b->deadline_ms / 1e3, words[q->what]);
 	} else if (rc == 0) {
-		b->asked = false;
 		rc = b->rc;
 		if (claim)
 			*claim = b->claim;
 		if (rc < 0 && err)
 			*err = b->err;
+		end_thread(b);
 	}
 	pthread_mutex_unlock(&b->lock);
 	return rc;
@@ -191,7 +197,11 @@ static void bounded_close(struct remus_arbiter *arbiter)
 
 	pthread_mutex_lock(&b->lock);
 	bool busy = b->asked && !b->answered;
-	b->closed = true;
+	b->closed = busy;
+	if (busy)
+		pthread_detach(b->thread);
+	else if (b->asked)
+		end_thread(b);
 	pthread_mutex_unlock(&b->lock);
 	if (!busy)
 		free_all(b);
