@@ -28,8 +28,8 @@ static int dgram_socket(struct remus_error *err)
 	return fd < 0 ? remus_fail_errno(err, "socket(AF_UNIX)") : fd;
 }
 
-/* Make way for a bind: 0 = nothing is there (any more). */
-static int clear_stale(const struct sockaddr_un *address, struct remus_error *err)
+/* What is at the place of a bind: 0 = nothing, 1 = a dead process's socket. */
+static int look(const struct sockaddr_un *address, struct remus_error *err)
 {
 	const char *path = address->sun_path;
 	struct stat st;
@@ -49,8 +49,33 @@ static int clear_stale(const struct sockaddr_un *address, struct remus_error *er
 			"socket %s: in use by a live process. Does another engine protect this domain? "
 			"(`ss -xap | grep %s` shows who)",
 			path, path);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return remus_fail_errno(err, "socket %s: unlink a dead process's", path);
+	return 1;
+}
+
+/* Make way for a bind: 0 = nothing is there (any more). */
+static int clear_stale(const struct sockaddr_un *address, struct remus_error *err)
+{
+	int rc = look(address, err);
+
+	if (rc == 1 && unlink(address->sun_path) < 0 && errno != ENOENT)
+		return remus_fail_errno(err, "socket %s: unlink a dead process's", address->sun_path);
+	return rc < 0 ? rc : 0;
+}
+
+int dgram_check(const char *path, struct remus_error *err)
+{
+	struct sockaddr_un address;
+	char dir[sizeof address.sun_path];
+	int rc = dgram_address(path, &address, err);
+
+	if (rc < 0 || (rc = look(&address, err)) < 0)
+		return rc;
+	strcpy(dir, path);
+	char *slash = strrchr(dir, '/');
+	if (slash)
+		slash[slash == dir] = 0;
+	if (access(slash ? dir : ".", W_OK | X_OK) < 0)
+		return remus_fail_errno(err, "socket %s: its directory", path);
 	return 0;
 }
 

@@ -25,6 +25,9 @@ int dgram_address(const char *path, struct sockaddr_un *out, struct remus_error 
  */
 int dgram_bind(const char *path, struct dgram_place *place, struct remus_error *err);
 
+/* Could dgram_bind() do it? Nothing is made or removed. */
+int dgram_check(const char *path, struct remus_error *err);
+
 /* Remove the path if what is there is still the socket that dgram_bind() made. */
 void dgram_unlink(struct dgram_place *place);
 

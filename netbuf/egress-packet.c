@@ -63,11 +63,8 @@ static int packet_setup(int fd, int ifindex, struct remus_error *err)
 	return packet_bind(fd, ifindex, 0, err);
 }
 
-static int packet_open(const char *name, struct egress **out, struct remus_error *err)
+static int packet_socket(struct remus_error *err)
 {
-	int rc = egress_interface(name, err);
-	if (rc < 0)
-		return rc;
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 && errno == EPERM)
 		return remus_fail(
@@ -75,8 +72,25 @@ static int packet_open(const char *name, struct egress **out, struct remus_error
 			"packet socket: not permitted. Give the engine CAP_NET_RAW (run as root, or "
 			"AmbientCapabilities=CAP_NET_RAW in its unit), or run it in a network namespace "
 			"of its own (`unshare -Urn`)");
+	return fd < 0 ? remus_fail_errno(err, "packet socket") : fd;
+}
+
+/* The socket of a check is bound to nothing and sees nothing. */
+static int packet_check(const char *name, struct remus_error *err)
+{
+	int rc = egress_interface(name, err);
+	if (rc < 0)
+		return rc;
+	REMUS_AUTO_CLOSE int fd = packet_socket(err);
+	return fd < 0 ? fd : 0;
+}
+
+static int packet_open(const char *name, struct egress **out, struct remus_error *err)
+{
+	int fd = packet_socket(err), rc;
+
 	if (fd < 0)
-		return remus_fail_errno(err, "packet socket");
+		return fd;
 	int ifindex = (int)if_nametoindex(name);
 	rc = ifindex ? packet_setup(fd, ifindex, err) : remus_fail_errno(err, "interface %s", name);
 	struct packet_egress *egress = rc ? NULL : calloc(1, sizeof *egress);
@@ -202,6 +216,7 @@ static void packet_close(struct egress *base)
 const struct egress_ops egress_packet = {
 	.scheme = "packet",
 	.form = "packet:IFNAME",
+	.check = packet_check,
 	.open = packet_open,
 	.start = packet_start,
 	.receive = packet_receive,

@@ -14,7 +14,9 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdbool.h>
+#include <linux/ethtool.h>
 #include <linux/if_tun.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -56,17 +58,48 @@ static int attach(const char *name, int fd, struct remus_error *err)
 	return remus_fail_errno(err, "tap %s: TUNSETIFF", name);
 }
 
+static int open_device(struct remus_error *err)
+{
+	int fd = open(TUN, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+
+	return fd < 0 ? remus_fail_errno(
+				err, "open %s (needs the tun module and, in a container, the device node)",
+				TUN)
+		      : fd;
+}
+
+/* Is it one of the tun driver's? Its own words: sysfs may be that of another network namespace. */
+static bool is_tap(const char *name)
+{
+	struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
+	struct ifreq ask = {.ifr_data = (char *)&driver};
+	REMUS_AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memcpy(ask.ifr_name, name, strlen(name));
+	return fd < 0 || ioctl(fd, SIOCETHTOOL, &ask) < 0 || !strcmp(driver.bus_info, "tap");
+}
+
+/* Nothing is attached and nothing made: an open device is no interface yet. */
+static int tap_check(const char *name, struct remus_error *err)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+	int rc = egress_interface(name, &why);
+
+	if (rc < 0 && rc != -ENODEV) /* that one is to be made */
+		return remus_fail(err, rc, "%s", why.message);
+	if (rc == 0 && !is_tap(name))
+		return remus_fail(err, -EINVAL, "interface %s exists but is no single-queue tap", name);
+	REMUS_AUTO_CLOSE int fd = open_device(err);
+	return fd < 0 ? fd : 0;
+}
+
 static int tap_open(const char *name, struct egress **out, struct remus_error *err)
 {
-	int rc = egress_interface(name, err); /* -ENODEV: to be made */
-	if (rc < 0 && rc != -ENODEV)
-		return rc;
-	bool make = rc == -ENODEV;
-	int fd = open(TUN, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	bool make = egress_interface(name, NULL) == -ENODEV;
+	int fd = open_device(err);
 	if (fd < 0)
-		return remus_fail_errno(
-			err, "open %s (needs the tun module and, in a container, the device node)", TUN);
-	rc = attach(name, fd, err);
+		return fd;
+	int rc = attach(name, fd, err);
 	if (!rc && make)
 		rc = bring_up(name, err);
 	struct egress *egress = rc ? NULL : calloc(1, sizeof *egress);
@@ -123,6 +156,7 @@ static void tap_close(struct egress *egress)
 const struct egress_ops egress_tap = {
 	.scheme = "tap",
 	.form = "tap:IFNAME",
+	.check = tap_check,
 	.open = tap_open,
 	.start = tap_start,
 	.receive = tap_receive,

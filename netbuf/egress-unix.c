@@ -18,7 +18,8 @@ struct unix_egress {
 	struct dgram_place bound;
 };
 
-static int unix_open(const char *rest, struct egress **out, struct remus_error *err)
+/* The peer's address; *@bind is where to bind, NULL = nowhere. */
+static int parse(const char *rest, struct sockaddr_un *peer, const char **bind, struct remus_error *err)
 {
 	const char *comma = strchr(rest, ',');
 	char path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
@@ -31,15 +32,31 @@ static int unix_open(const char *rest, struct egress **out, struct remus_error *
 		length = sizeof path - 1; /* still too long for dgram_address() */
 	memcpy(path, rest, length);
 	path[length] = 0;
+	*bind = comma ? comma + 6 : NULL;
+	return dgram_address(path, peer, err);
+}
+
+static int unix_check(const char *rest, struct remus_error *err)
+{
+	struct sockaddr_un peer;
+	const char *bind;
+	int rc = parse(rest, &peer, &bind, err);
+
+	return rc == 0 && bind ? dgram_check(bind, err) : rc;
+}
+
+static int unix_open(const char *rest, struct egress **out, struct remus_error *err)
+{
+	const char *bind;
 
 	struct unix_egress *egress = calloc(1, sizeof *egress);
 	if (!egress)
 		return remus_fail(err, -ENOMEM, "out of memory");
 	egress->base.ops = &egress_unix;
 	egress->base.fd = -1;
-	int rc = dgram_address(path, &egress->peer, err);
-	if (!rc && comma)
-		rc = egress->base.fd = egress->socket = dgram_bind(comma + 6, &egress->bound, err);
+	int rc = parse(rest, &egress->peer, &bind, err);
+	if (!rc && bind)
+		rc = egress->base.fd = egress->socket = dgram_bind(bind, &egress->bound, err);
 	else if (!rc) {
 		rc = egress->socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 		if (rc < 0)
@@ -89,6 +106,7 @@ static void unix_close(struct egress *base)
 const struct egress_ops egress_unix = {
 	.scheme = "unix",
 	.form = "unix:PATH[,bind=PATH]",
+	.check = unix_check,
 	.open = unix_open,
 	.start = unix_start,
 	.receive = unix_receive,

@@ -12,7 +12,8 @@
 
 static const struct egress_ops *const kinds[] = {&egress_packet, &egress_tap, &egress_unix};
 
-int egress_open(const char *uri, struct egress **out, struct remus_error *err)
+/* The kind of @uri, and what follows the colon. */
+static const struct egress_ops *kind_of(const char *uri, const char **rest, struct remus_error *err)
 {
 	char forms[128];
 	size_t n = 0, word = strcspn(uri ? uri : "", ":");
@@ -22,15 +23,39 @@ int egress_open(const char *uri, struct egress **out, struct remus_error *err)
 		if (!uri || !uri[word] || strlen(kinds[i]->scheme) != word ||
 		    memcmp(kinds[i]->scheme, uri, word) != 0)
 			continue;
-		int rc = kinds[i]->open(uri + word + 1, out, err);
-		if (rc < 0)
-			remus_error_prefix(err, "egress \"%.200s\"", uri);
-		else
-			snprintf((*out)->name, sizeof(*out)->name, "%s", uri);
-		return rc;
+		*rest = uri + word + 1;
+		return kinds[i];
 	}
-	return remus_fail(err, -EINVAL, "egress \"%.200s\": no such kind; this build has %s", uri ? uri : "",
-			  forms);
+	remus_fail(err, -EINVAL, "egress \"%.200s\": no such kind; this build has %s", uri ? uri : "", forms);
+	return NULL;
+}
+
+int egress_check(const char *uri, struct remus_error *err)
+{
+	const char *rest;
+	const struct egress_ops *kind = kind_of(uri, &rest, err);
+	int rc = kind ? kind->check(rest, err) : -EINVAL;
+
+	if (kind && rc < 0)
+		remus_error_prefix(err, "egress \"%.200s\"", uri);
+	return rc;
+}
+
+int egress_open(const char *uri, struct egress **out, struct remus_error *err)
+{
+	const char *rest;
+	const struct egress_ops *kind = kind_of(uri, &rest, err);
+
+	if (!kind)
+		return -EINVAL;
+	int rc = kind->check(rest, err);
+	if (rc == 0)
+		rc = kind->open(rest, out, err);
+	if (rc < 0)
+		remus_error_prefix(err, "egress \"%.200s\"", uri);
+	else
+		snprintf((*out)->name, sizeof(*out)->name, "%s", uri);
+	return rc;
 }
 
 int egress_interface(const char *name, struct remus_error *err)

@@ -18,6 +18,8 @@ struct egress {
 struct egress_ops {
 	const char *scheme;
 	const char *form; /* "packet:IFNAME" */
+	/* Could open() and start() do their work? Makes nothing. open() begins with it. */
+	int (*check)(const char *rest, struct remus_error *err);
 	/* Open what follows the colon. Checks whatever can be checked now. */
 	int (*open)(const char *rest, struct egress **out, struct remus_error *err);
 	/* Begin to receive; what had arrived before is thrown away by the caller. Sending works from now on. */
@@ -33,7 +35,8 @@ struct egress_ops {
 
 extern const struct egress_ops egress_packet, egress_tap, egress_unix;
 
-/* Errors name @uri and list the forms. */
+/* Both name @uri in their errors and list the forms. */
+int egress_check(const char *uri, struct remus_error *err);
 int egress_open(const char *uri, struct egress **out, struct remus_error *err);
 
 /* For the kinds that name an interface: its name from the URI (1..15 bytes), whether it exists (-ENODEV), is

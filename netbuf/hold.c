@@ -251,25 +251,56 @@ static void hold_free(struct hold *hold)
 	free(hold);
 }
 
-static int open_guest(struct hold *hold, const struct remus_nic *nic, struct remus_error *err)
-{
-	char guest[sizeof nic->guest_path + 1], host[sizeof nic->host_path + 1];
+/* The two sockets of the guest's interface, terminated, and the address of its own. */
+struct guest_ends {
+	char guest[sizeof((struct remus_nic *)0)->guest_path + 1];
+	char host[sizeof((struct remus_nic *)0)->host_path + 1];
+	struct sockaddr_un address;
+};
 
+static int find_ends(const struct remus_nic *nic, struct guest_ends *ends, struct remus_error *err)
+{
 	if (nic->kind != REMUS_NIC_DGRAM)
 		return remus_fail(
 			err, -ENOTSUP,
 			"this network interface can't be held in user space. Start QEMU with -netdev "
 			"dgram,local.type=unix,local.path=GUEST,remote.type=unix,remote.path=HOST");
-	snprintf(guest, sizeof guest, "%.*s", (int)sizeof nic->guest_path, nic->guest_path);
-	snprintf(host, sizeof host, "%.*s", (int)sizeof nic->host_path, nic->host_path);
-	if (!strcmp(guest, host))
+	snprintf(ends->guest, sizeof ends->guest, "%.*s", (int)sizeof nic->guest_path, nic->guest_path);
+	snprintf(ends->host, sizeof ends->host, "%.*s", (int)sizeof nic->host_path, nic->host_path);
+	if (!strcmp(ends->guest, ends->host))
 		return remus_fail(err, -EINVAL, "socket %s is named for both ends of the guest's interface",
-				  guest);
-	int rc = dgram_address(guest, &hold->guest_address, err);
+				  ends->guest);
+	return dgram_address(ends->guest, &ends->address, err);
+}
+
+static int open_guest(struct hold *hold, const struct remus_nic *nic, struct remus_error *err)
+{
+	struct guest_ends ends;
+	int rc = find_ends(nic, &ends, err);
+
 	if (rc < 0)
 		return rc;
-	hold->guest = dgram_bind(host, &hold->host_place, err);
+	hold->guest_address = ends.address;
+	hold->guest = dgram_bind(ends.host, &hold->host_place, err);
 	return hold->guest < 0 ? hold->guest : 0;
+}
+
+static void hold_check(const struct remus_netbuf_config *config, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct guest_ends ends;
+	int rc = egress_check(config->egress, &err);
+
+	if (rc < 0)
+		remus_report_error(report, "egress", "mend or name another with --egress or --standby-egress",
+				   &err);
+	else
+		remus_report_ok(report, "egress", "egress \"%.200s\" can be used", config->egress);
+	rc = find_ends(&config->nic, &ends, &err);
+	if (rc == 0)
+		rc = dgram_check(ends.host, &err);
+	if (rc < 0)
+		remus_report_error(report, "network", NULL, &err);
 }
 
 static int start_relay(struct hold *hold, struct remus_error *err)
@@ -330,6 +361,7 @@ static void hold_close(struct remus_netbuf *netbuf)
 
 const struct remus_netbuf_ops remus_netbuf_hold = {
 	.name = "hold",
+	.check = hold_check,
 	.open = hold_open,
 	.hold = hold_hold,
 	.seal = hold_seal,

@@ -203,32 +203,56 @@ static struct nl_msg *qdisc_message(struct rtnl_qdisc *qdisc, int flags)
 	return msg;
 }
 
-struct nl_msg *message_plug_new(int index, uint32_t handle, uint32_t limit)
+/* The map says for each of a frame's 16 priorities which band it goes to: all go to the same. */
+static struct nl_msg *bands(int index, int flags, unsigned band)
 {
-	struct rtnl_qdisc *plug = qdisc_make(index, TC_H_ROOT, handle, "plug");
+	struct tcmsg head = {.tcm_ifindex = index, .tcm_parent = TC_H_ROOT, .tcm_handle = ROOT};
+	struct tc_prio_qopt options = {.bands = BANDS};
+	struct nl_msg *msg = begin(RTM_NEWQDISC, flags, &head, sizeof head);
+
+	memset(options.priomap, (int)band, sizeof options.priomap);
+	if (msg && (nla_put_string(msg, TCA_KIND, "prio") < 0 ||
+		    nla_put(msg, TCA_OPTIONS, sizeof options, &options) < 0)) {
+		nlmsg_free(msg);
+		msg = NULL;
+	}
+	return msg;
+}
+
+struct nl_msg *message_bands_new(int index)
+{
+	return bands(index, NLM_F_CREATE | NLM_F_REPLACE, 0);
+}
+
+struct nl_msg *message_bands_turn(int index, unsigned band)
+{
+	return bands(index, 0, band);
+}
+
+struct nl_msg *message_plug_new(int index, unsigned band, uint32_t handle, uint32_t limit)
+{
+	struct rtnl_qdisc *plug = qdisc_make(index, BAND(band), handle, "plug");
 
 	if (plug)
 		rtnl_qdisc_plug_set_limit(plug, limit > INT32_MAX ? INT32_MAX : (int)limit);
 	return qdisc_message(plug, NLM_F_CREATE | NLM_F_REPLACE);
 }
 
-struct nl_msg *message_plug_order(int index, uint32_t handle, enum plug_order order)
+struct nl_msg *message_plug_order(int index, unsigned band, uint32_t handle, enum plug_order order)
 {
-	struct rtnl_qdisc *plug = qdisc_make(index, TC_H_ROOT, handle, "plug");
+	struct rtnl_qdisc *plug = qdisc_make(index, BAND(band), handle, "plug");
 
 	if (plug && order == PLUG_BUFFER)
 		rtnl_qdisc_plug_buffer(plug);
-	else if (plug && order == PLUG_RELEASE_ONE)
-		rtnl_qdisc_plug_release_one(plug);
 	else if (plug)
 		rtnl_qdisc_plug_release_indefinite(plug);
 	return qdisc_message(plug, 0);
 }
 
 /* NLM_F_ECHO: without it the kernel tells only those who listen for changes. */
-struct nl_msg *message_qdisc_get(int index)
+struct nl_msg *message_qdisc_get(int index, uint32_t parent)
 {
-	struct tcmsg head = {.tcm_ifindex = index, .tcm_parent = TC_H_ROOT};
+	struct tcmsg head = {.tcm_ifindex = index, .tcm_parent = parent};
 
 	return begin(RTM_GETQDISC, NLM_F_ECHO, &head, sizeof head);
 }

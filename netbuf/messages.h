@@ -37,13 +37,23 @@ struct nl_msg *message_counts_get(int index);
 bool read_counts(const struct nlmsghdr *h, struct link_counts *out);
 
 /* ---- the plug ---- */
-enum plug_order { PLUG_BUFFER, PLUG_RELEASE_ONE, PLUG_RELEASE_INDEFINITE };
+#define BANDS	   2
+#define ROOT	   UINT32_C(0x72640000)
+#define BAND(band) (ROOT + (band) + 1) /* the place of a band's own qdisc */
 
-/* Put a new, closed plug of @limit bytes in the place of whatever is the root qdisc, which drops what it holds.
+/* The root qdisc: prio with two bands, each with a qdisc that passes; all frames go to the first one. The interface must
+ * be down. */
+struct nl_msg *message_bands_new(int index);
+/* From now on frames go to @band: the kernel changes that under the lock that queueing takes. */
+struct nl_msg *message_bands_turn(int index, unsigned band);
+
+enum plug_order { PLUG_BUFFER, PLUG_RELEASE_INDEFINITE };
+
+/* Put a new, closed plug of @limit bytes in the place of @band's qdisc, which drops what it holds.
  * @handle must differ from that one's. */
-struct nl_msg *message_plug_new(int index, uint32_t handle, uint32_t limit);
+struct nl_msg *message_plug_new(int index, unsigned band, uint32_t handle, uint32_t limit);
 /* An order to the plug that is there; the kernel refuses it when another qdisc is. */
-struct nl_msg *message_plug_order(int index, uint32_t handle, enum plug_order order);
+struct nl_msg *message_plug_order(int index, unsigned band, uint32_t handle, enum plug_order order);
 
 struct qdisc_facts {
 	bool seen;
@@ -52,8 +62,8 @@ struct qdisc_facts {
 	uint64_t sent_bytes;
 	uint32_t held_packets, held_bytes, drops;
 };
-/* The root qdisc of an interface. */
-struct nl_msg *message_qdisc_get(int index);
+/* The qdisc at @parent: TC_H_ROOT (its counts are those of both bands), or a BAND(). */
+struct nl_msg *message_qdisc_get(int index, uint32_t parent);
 bool read_qdisc(const struct nlmsghdr *h, struct qdisc_facts *out);
 
 /* ---- ingress and the filter ---- */

@@ -131,15 +131,13 @@ static int explain(int rc, const char *what, const char *why, const char *module
 
 	if (rc == -EPERM)
 		return remus_fail(err, rc,
-				  "%s: not permitted. Holding packets in the kernel needs CAP_NET_ADMIN: run "
-				  "the engine as root, or with AmbientCapabilities=CAP_NET_ADMIN in its unit",
+				  "%s: not permitted. Holding packets in the kernel needs "
+				  "CAP_NET_ADMIN: " NETLINK_GIVE_ADMIN,
 				  what);
 	if (modules && (rc == -ENOENT || rc == -EOPNOTSUPP || rc == -EPROTONOSUPPORT))
-		return remus_fail(
-			err, rc,
-			"%s: this kernel lacks %s%s%s%s. Load it (modprobe -a %s), or boot a kernel "
-			"that has it (Debian's linux-image-amd64 does)",
-			what, modules, open, why, shut, modules);
+		return remus_fail(err, rc,
+				  "%s: this kernel lacks %s%s%s%s. Load it (modprobe -a %s)" NETLINK_OR_BOOT,
+				  what, modules, open, why, shut, modules);
 	return remus_fail(err, rc, "%s: %s%s%s%s", what, strerror(-rc), open, why, shut);
 }
 

@@ -11,6 +11,10 @@
 
 #define NETLINK_WHY_MAX 128
 
+/* Remedies that a failure and a check have in common. */
+#define NETLINK_OR_BOOT	   ", or boot a kernel that has it (Debian's linux-image-amd64 does)"
+#define NETLINK_GIVE_ADMIN "run the engine as root, or with AmbientCapabilities=CAP_NET_ADMIN in its unit"
+
 struct netlink {
 	const struct netlink_ops *ops;
 };

@@ -1,25 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The egress buffer in the kernel: a sch_plug at the root of an ifb through which redirect.c leads all that the
- * guest sends. The states of netbuf.h are states of the plug:
+ * The egress buffer in the kernel: at the root of an ifb, through which redirect.c leads all that the guest sends, a
+ * prio qdisc with two bands and a sch_plug in each.
  *
- *   CLOSED, HOLDING   blocked. A new plug is, and counts what comes as its first epoch: so hold() after open()
- *                     has nothing to tell the kernel.
- *   PASSING           RELEASE_INDEFINITE
- *   seal(N)           BUFFER: what was counted is "the last epoch", counting begins anew
- *   release(N)        RELEASE_ONE: as many leave as "the last epoch" counted
+ *                        +--> band 0 [plug]  the epoch that runs: closed
+ *   frames --> [prio] ---+                                                    --> network
+ *                        +--> band 1 [plug]  the one before: sealed and closed, then open
  *
- * sch_plug counts frames and knows no epochs. What follows from that:
- *   - a second BUFFER would overwrite the count of the first: refused here, -EBUSY (I10).
- *   - the count must be that of frames which are there. Frames that wait while it passes aren't counted, so after
- *     them each epoch would end a few frames too early (late, never early; but the last would wait for ever).
- *     Hence hold() begins with an empty queue, or with a new plug.
- *   - discard() puts a new plug in the old one's place, in one step: the kernel drops what the old one holds and
+ *   CLOSED, HOLDING   both closed. A new plug is: so hold() after open() has nothing to tell the kernel.
+ *   PASSING           both open
+ *   seal(N)           the other band is closed, and frames are led there from now on: the bands have turned
+ *   release(N)        the band that isn't led to is opened: RELEASE_INDEFINITE
+ *
+ * Why two. A single sch_plug can hold epochs apart by counting their frames (BUFFER, RELEASE_ONE), but takes no lock
+ * for that: plug_change() in net/sched/sch_plug.c moves the counters while another CPU may be adding a frame to them.
+ * An increment that is undone by the reset errs late; a reset that is undone by the increment leaves the old count
+ * in the new epoch, and then frames of an epoch that isn't acknowledged leave with the one before. The guest is stopped
+ * at seal(), but what it sent just before may still be on its way through the host's softirqs, and nothing in user
+ * space can wait for those. Here nothing is counted. Which band a frame goes to is prio's map, which the kernel reads
+ * and changes under the qdisc's lock: each frame is in one epoch or in the other, and the plugs are only ever open or
+ * closed. A frame that was on its way comes into N or N+1: early never, late at most.
+ *
+ * What else follows:
+ *   - a second seal before the release would need a third band: refused, -EBUSY (I10).
+ *   - released frames that haven't left when the bands turn next are closed in again, and leave with that epoch: late.
+ *   - discard() puts new plugs in the old ones' place, each in one step: the kernel drops what the old one holds and
  *     at no time is there a qdisc that passes, as there would be between deleting and adding.
- *   - the counters aren't locked against a frame that is just being queued on another CPU (plug_change() in
- *     net/sched/sch_plug.c). The guest is stopped at seal(), so that takes a frame still on its way through the
- *     host, and a window of a few instructions; then a later epoch's frames could leave early. It can't be
- *     prevented from here, but seen: seal() compares what has left with what had been sealed, and logs.
  *
  * The kernel's plug outlives the process: a killed engine's guest stays mute, its held frames unsent. open()
  * takes such a gate over without opening it.
@@ -37,7 +43,6 @@
 
 #define DEFAULT_MAX_BYTES (UINT64_C(64) << 20)
 #define DRAIN_TRIES	  50 /* 1 ms apart */
-#define HOLD_TRIES	  5  /* 1 ms apart; then the few frames that wait are dropped */
 /* Age at which the count towards the guest is read anew, and the filter looked at. */
 #define RECEIVED_US	  UINT64_C(500000)
 
@@ -63,24 +68,13 @@ static int wrong_state(const struct plug *p, const char *call, struct remus_erro
 static int plug_hold(struct remus_netbuf *netbuf, struct remus_error *err)
 {
 	struct plug *p = plug_of(netbuf);
-	struct qdisc_facts q = {.held_packets = 1};
 	int rc = 0;
 
 	p->leave_shut = true; /* from here on what the guest sends may depend on what is held */
-	for (int i = 0; p->state == PASSING && rc == 0 && q.held_packets && i < HOLD_TRIES; i++) {
-		if (i) {
-			rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
-			pause_1ms();
-		}
-		if (rc == 0)
-			rc = plug_order(p, PLUG_BUFFER, err);
-		if (rc == 0)
-			rc = plug_look(p, &q, err);
-	}
-	if (rc == 0 && p->state == PASSING && q.held_packets)
-		rc = plug_drop_held(p, err);
-	if (rc == 0 && p->state == PASSING)
+	if (p->state == PASSING) {
+		rc = plug_turn(p, err); /* what waits in the band that was led to leaves */
 		p->mark_known = false;
+	}
 	if (rc == 0)
 		p->state = HOLDING;
 	return rc;
@@ -98,7 +92,7 @@ static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_e
 				  "netbuf %s: seal %" PRIu64 " while epoch %" PRIu64
 				  " is sealed and not released yet",
 				  p->gate.interface, epoch, p->sealed_epoch);
-	int rc = plug_order(p, PLUG_BUFFER, err);
+	int rc = plug_turn(p, err);
 	if (rc < 0)
 		return rc;
 	p->sealed = true;
@@ -119,7 +113,7 @@ static int plug_release(struct remus_netbuf *netbuf, uint64_t epoch, struct remu
 		return wrong_state(p, "release", err);
 	if (!p->sealed || epoch < p->sealed_epoch)
 		return 0;
-	int rc = plug_order(p, PLUG_RELEASE_ONE, err);
+	int rc = plug_order(p, !p->active, PLUG_RELEASE_INDEFINITE, err);
 	if (rc == 0)
 		p->sealed = false;
 	return rc;
@@ -135,8 +129,13 @@ static int plug_discard(struct remus_netbuf *netbuf, struct remus_error *err)
 static int plug_pass(struct remus_netbuf *netbuf, struct remus_error *err)
 {
 	struct plug *p = plug_of(netbuf);
-	int rc = plug_order(p, PLUG_RELEASE_INDEFINITE, err);
+	int rc = plug_order(p, !p->active, PLUG_RELEASE_INDEFINITE, err);
 
+	/* In order: prio would serve the first band first. */
+	for (int i = 0; rc == 0 && i < DRAIN_TRIES && plug_held(p, !p->active); i++)
+		pause_1ms();
+	if (rc == 0)
+		rc = plug_order(p, p->active, PLUG_RELEASE_INDEFINITE, err);
 	if (rc < 0)
 		return rc;
 	p->state = PASSING;
@@ -145,7 +144,7 @@ static int plug_pass(struct remus_netbuf *netbuf, struct remus_error *err)
 }
 
 /*
- * The ifb counts what it was given to send, frame by frame; the plug's own count takes a large TCP segment for as
+ * The ifb counts what it was given to send, frame by frame; the qdisc's own count takes a large TCP segment for as
  * many as it will be cut into. Held and released are two readings: their sum may be off by what moves just then,
  * and is exact of a guest that is stopped and whose released frames have left.
  */
@@ -230,14 +229,13 @@ static void plug_free(struct plug *p)
 
 static int build(struct plug *p, struct remus_error *err)
 {
-	struct qdisc_facts there = {0};
-
 	int rc = redirect_make(p->nl, &p->gate, err);
-	if (rc < 0)
-		return rc;
-	/* What a killed engine left may have either name, and there is an answer only where there is a qdisc. */
-	netlink_ask(p->nl, message_qdisc_get(p->gate.gate), plug_see_qdisc, &there, NULL, NULL, "qdisc");
-	rc = plug_renew(p, there.handle, err);
+
+	if (rc == 0 &&
+	    p->gate.shut) /* a killed engine's: what it holds goes, and nothing comes until all is there */
+		rc = redirect_shut(p->nl, &p->gate, err);
+	if (rc == 0)
+		rc = plug_build(p, err);
 	if (rc == 0)
 		rc = redirect_lead(p->nl, &p->gate, err);
 	return rc;
@@ -332,6 +330,7 @@ static void plug_close(struct remus_netbuf *netbuf)
 
 const struct remus_netbuf_ops remus_netbuf_plug = {
 	.name = "plug",
+	.check = plug_check,
 	.open = plug_open,
 	.hold = plug_hold,
 	.seal = plug_seal,

@@ -151,6 +151,31 @@ static int delete_filter(struct netlink *nl, const struct redirect *r, uint16_t 
 			   "removing the filter of %s", r->interface);
 }
 
+/* None but ours may be there. */
+static int check_filters(const struct redirect *r, const struct filters *all, struct remus_error *err)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		if (!ours(&all->filter[i]))
+			return remus_fail(
+				err, -EEXIST,
+				"interface %s has an ingress filter that isn't of remus (%s, priority %u), "
+				"which could let frames past the buffer: remove it (tc qdisc del dev %s "
+				"ingress)",
+				r->interface, all->filter[i].kind, all->filter[i].priority, r->interface);
+	return 0;
+}
+
+int redirect_check(struct netlink *nl, const struct redirect *r, struct remus_error *err)
+{
+	struct remus_error local = REMUS_ERROR_INIT;
+	struct filters all;
+	int rc = list_filters(nl, r, &all, &local);
+
+	if (rc == -EINVAL || rc == -ENOENT) /* no ingress qdisc */
+		return 0;
+	return rc < 0 ? remus_fail(err, rc, "%s", local.message) : check_filters(r, &all, err);
+}
+
 /*
  * The ingress qdisc was there. Ours leads here: good. Ours leads to a gate that is gone (it drops everything):
  * the right one is put beside it before it goes. Somebody else's: not to be touched, and it could let frames by.
@@ -160,16 +185,10 @@ static int lead_again(struct netlink *nl, const struct redirect *r, struct remus
 	struct filters all;
 	int rc = list_filters(nl, r, &all, err);
 
+	if (rc == 0)
+		rc = check_filters(r, &all, err);
 	if (rc < 0)
 		return rc;
-	for (unsigned i = 0; i < all.count; i++)
-		if (!ours(&all.filter[i]))
-			return remus_fail(
-				err, -EEXIST,
-				"interface %s has an ingress filter that isn't of remus (%s, priority %u), "
-				"which could let frames past the buffer: remove it (tc qdisc del dev %s "
-				"ingress)",
-				r->interface, all.filter[i].kind, all.filter[i].priority, r->interface);
 	bool right = false;
 	for (unsigned i = 0; i < all.count; i++)
 		right = right || all.filter[i].target == r->gate;
@@ -206,11 +225,15 @@ int redirect_lead(struct netlink *nl, struct redirect *r, struct remus_error *er
 bool redirect_leads(struct netlink *nl, const struct redirect *r)
 {
 	struct filters all;
+	struct link_facts link;
 	int rc = list_filters(nl, r, &all, NULL);
 
 	if (rc < 0)
 		return rc != -EINVAL && rc != -ENOENT; /* those mean: there is no ingress qdisc */
-	return all.count > 0 && ours(&all.filter[0]) && all.filter[0].target == r->gate;
+	if (all.count > 0)
+		return ours(&all.filter[0]) && all.filter[0].target == r->gate;
+	/* Of an interface that went with its guest the kernel lists nothing, without an error. */
+	return find_link(nl, r->interface, &link, NULL) == 0 && link.index != r->index;
 }
 
 /* ---- taking down ---- */

@@ -17,6 +17,8 @@ struct redirect {
 
 /* Look what there is: the interface (-ENODEV without), and a gate of an engine before us. */
 int redirect_find(struct netlink *nl, const char *interface, struct redirect *out, struct remus_error *err);
+/* Would redirect_lead() work? Somebody else's ingress filter is -EEXIST. Only looks. */
+int redirect_check(struct netlink *nl, const struct redirect *r, struct remus_error *err);
 /* Make the gate, down, unless it was found. Hang a plug in it next, then redirect_lead(). */
 int redirect_make(struct netlink *nl, struct redirect *r, struct remus_error *err);
 /* Lead all frames that the guest sends through the gate. */

@@ -103,7 +103,7 @@ static void poll_commands(struct backup *b)
 	enum remus_command command = b->up->next_command(b->up->context);
 	struct remus_event ev = {0};
 
-	if (command == REMUS_COMMAND_NONE)
+	if (command == REMUS_COMMAND_NONE || command == REMUS_COMMAND_CHECK) /* that is for relays */
 		return;
 	ev.type = event_of[command];
 	shell_feed(&b->feed, &ev);

@@ -30,7 +30,16 @@ struct backup {
 	struct remus_status status;
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
 	char end_text[REMUS_REASON_MAX];
+	struct remus_report report; /* of a check */
 };
+
+/* What both PREPARE and a check begin with: the backend that the hello names; the arbiter, with the primary's key in it
+ * (b->arbiter, also when the key isn't there). */
+int backup_find_backend(struct backup *b, const struct remus_standby_ops **out, struct remus_error *err);
+int backup_open_arbiter(struct backup *b, struct remus_error *err);
+const char *backup_arbiter_uri(const struct backup *b);
+/* backup_check.c: fill b->report. */
+void backup_check(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

@@ -88,34 +88,45 @@ static int check_command(const char *own, const char *theirs, struct remus_error
 		own ? own : "none is given", theirs);
 }
 
-static int prepare_arbiter(struct backup *b, struct remus_error *err)
+int backup_find_backend(struct backup *b, const struct remus_standby_ops **out, struct remus_error *err)
 {
-	const char *uri = b->config->arbiter_uri ? b->config->arbiter_uri : b->hello.arbiter;
+	*out = remus_standby_backend(b->hello.backend);
+	return *out ? 0
+		    : remus_fail(err, -EPROTONOSUPPORT, "this remusd has no backend for %s guests",
+				 b->hello.backend);
+}
+
+const char *backup_arbiter_uri(const struct backup *b)
+{
+	return b->config->arbiter_uri ? b->config->arbiter_uri : b->hello.arbiter;
+}
+
+int backup_open_arbiter(struct backup *b, struct remus_error *err)
+{
 	int rc = check_command(b->config->arbiter_uri, b->hello.arbiter, err);
 
 	if (rc == 0)
-		rc = remus_arbiter_create(uri, &b->arbiter, err);
+		rc = remus_arbiter_create(backup_arbiter_uri(b), &b->arbiter, err);
 	if (rc == 0)
 		rc = b->arbiter->ops->check(b->arbiter, &b->key, err);
-	if (rc == 0)
-		rc = shell_claimer_create(b->arbiter, &b->key, REMUS_HOLDER_BACKUP, &b->claimer, err);
 	if (rc < 0)
-		remus_error_prefix(err, "arbiter %s as seen from the backup", uri);
+		remus_error_prefix(err, "arbiter %s as seen from the backup", backup_arbiter_uri(b));
 	return rc;
 }
 
 /* Everything that would fail at failover shall fail now, while the guest is safe on the primary. */
 static int prepare(struct backup *b, struct remus_error *err)
 {
-	const struct remus_standby_ops *ops = remus_standby_backend(b->hello.backend);
+	const struct remus_standby_ops *ops;
 	char path[4096];
 
-	if (!ops)
-		return remus_fail(err, -EPROTONOSUPPORT, "this remusd has no backend for %s guests",
-				  b->hello.backend);
-	int rc = b->up->admit(b->up->context, &b->hello, err);
+	int rc = backup_find_backend(b, &ops, err);
 	if (rc == 0)
-		rc = prepare_arbiter(b, err);
+		rc = b->up->admit(b->up->context, &b->hello, err);
+	if (rc == 0)
+		rc = backup_open_arbiter(b, err);
+	if (rc == 0)
+		rc = shell_claimer_create(b->arbiter, &b->key, REMUS_HOLDER_BACKUP, &b->claimer, err);
 	if (rc < 0)
 		return rc;
 	struct remus_standby_config config = {
@@ -151,6 +162,17 @@ static int do_prepare(struct backup *b, struct remus_error *err)
 	return rc == 0 || rc == -ETIMEDOUT || rc == -EPROTONOSUPPORT ? rc : -EOPNOTSUPP;
 }
 
+static void send_findings(struct backup *b)
+{
+	REMUS_AUTO_FREE uint8_t *payload = NULL;
+	struct iovec part = {0};
+
+	if (remus_findings_encode(&b->report, &payload, &part.iov_len, NULL) < 0)
+		return; /* the link closes without an answer */
+	part.iov_base = payload;
+	remus_link_send(b->link, REMUS_FRAME_FINDINGS, REMUS_FRAME_MANDATORY, 0, &part, 1, NULL, NULL);
+}
+
 static void do_send(struct backup *b, const struct remus_action *a)
 {
 	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
@@ -171,6 +193,9 @@ static void do_send(struct backup *b, const struct remus_action *a)
 	case REMUS_FRAME_REFUSE:
 		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
 		break;
+	case REMUS_FRAME_FINDINGS:
+		send_findings(b);
+		return;
 	case REMUS_FRAME_ACK:
 		remus_put_le64(body, a->value);
 		part.iov_len = 8;
@@ -297,6 +322,9 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		return 0;
 	case REMUS_DO_PREPARE:
 		return do_prepare(b, err);
+	case REMUS_DO_CHECK:
+		backup_check(b);
+		return 0;
 	case REMUS_DO_APPLY_SYNC:
 		return do_apply_sync(b, err);
 	case REMUS_DO_STAGE:

@@ -42,6 +42,30 @@ int remus_egress_split(char *list, const char **uri, int max)
 	return n;
 }
 
+static const struct remus_netbuf_ops *netbuf_for(const struct remus_nic *nic)
+{
+	return nic->kind == REMUS_NIC_DGRAM ? &remus_netbuf_hold : &remus_netbuf_plug;
+}
+
+void remus_guest_check_nics(const struct remus_nic *nic, int nics, const char *const *egress, int egresses,
+			    uint64_t hold_bytes, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (nics == 0)
+		remus_report_ok(report, "network", "the guest has no network interface to hold");
+	if (check_egresses(nic, nics, egresses, &err) < 0)
+		remus_report_error(report, "egress", "name as many as the guest has interfaces", &err);
+	for (int i = 0, used = 0; i < nics; i++) {
+		struct remus_netbuf_config config = {.nic = nic[i], .max_bytes = hold_bytes};
+		if (nic[i].kind == REMUS_NIC_DGRAM && used == egresses)
+			continue; /* it was told above that it lacks one */
+		if (nic[i].kind == REMUS_NIC_DGRAM)
+			config.egress = egress[used++];
+		netbuf_for(&nic[i])->check(&config, report);
+	}
+}
+
 int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic, int nics,
 			  const char *const *egress, int egresses, uint64_t hold_bytes,
 			  struct remus_error *err)
@@ -50,7 +74,7 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 
 	for (int i = 0, used = 0; i < nics && rc == 0; i++) {
 		bool in_user_space = nic[i].kind == REMUS_NIC_DGRAM;
-		const struct remus_netbuf_ops *ops = in_user_space ? &remus_netbuf_hold : &remus_netbuf_plug;
+		const struct remus_netbuf_ops *ops = netbuf_for(&nic[i]);
 		struct remus_netbuf_config config = {
 			.nic = nic[i],
 			.egress = in_user_space ? egress[used++] : NULL,
@@ -232,6 +256,23 @@ static int repeat_announcement(struct remus_guest *guest, const struct remus_sup
 	return REPEAT_MS;
 }
 
+/* The kernel's gates are of no use to a guest that isn't protected: its frames pass without them (I13). The others
+ * forward. Not while they hold (I6), nor while announcements go through them. */
+static void remove_gates(struct remus_guest *guest)
+{
+	int kept = 0;
+
+	if (guest->announcements || strcmp(guest->egress_state ? guest->egress_state : "", "passing") != 0)
+		return;
+	for (int i = 0; i < guest->nics; i++) {
+		if (guest->nic[i]->ops == &remus_netbuf_plug)
+			guest->nic[i]->ops->close(guest->nic[i]);
+		else
+			guest->nic[kept++] = guest->nic[i];
+	}
+	guest->nics = kept;
+}
+
 int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
 		    struct remus_outcome *out, struct remus_error *err)
 {
@@ -249,6 +290,7 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 
 		int wait_ms = repeat_announcement(guest, supervisor, give_up_us);
 
+		remove_gates(guest);
 		if (remus_now_us() >= next_status) {
 			relay_status(guest, supervisor, out);
 			next_status = remus_now_us() + 1000000;
@@ -263,8 +305,14 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 		case REMUS_DOMAIN_NONE:
 			break;
 		}
-		if (supervisor->next_command(supervisor->context) == REMUS_COMMAND_QUIT)
+		switch (supervisor->next_command(supervisor->context)) {
+		case REMUS_COMMAND_QUIT:
 			return 1;
+		case REMUS_COMMAND_CHECK:
+			return 2;
+		default:
+			break;
+		}
 		struct pollfd fds[2] = {
 			{.fd = supervisor->command_fd, .events = POLLIN},
 			{.fd = event_fd, .events = POLLIN},

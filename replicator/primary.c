@@ -39,6 +39,8 @@ static void poll_link(struct primary *p)
 			}
 			return;
 		}
+		if (frame.header.type == REMUS_FRAME_ACK)
+			shell_trace_epoch(&p->trace, "ack", frame.header.epoch);
 		struct remus_event ev = {
 			.type = REMUS_EV_FRAME,
 			.header = &frame.header,
@@ -53,6 +55,7 @@ static void poll_commands(struct primary *p)
 {
 	switch (p->up->next_command(p->up->context)) {
 	case REMUS_COMMAND_NONE:
+	case REMUS_COMMAND_CHECK: /* for relays */
 		return;
 	case REMUS_COMMAND_QUIT:
 		p->quit_wanted = true;

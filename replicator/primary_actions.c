@@ -140,6 +140,7 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	}
 	int rc = d->ops->pause(d, err);
 	p->capture->parts.stop = remus_now_us() - p->pause_begin_us;
+	shell_trace_epoch(&p->trace, "pause", 0);
 	return rc;
 }
 
@@ -147,6 +148,8 @@ static int do_resume(struct primary *p, struct remus_error *err)
 {
 	struct remus_domain *d = p->guest->domain;
 	uint64_t t = remus_now_us();
+
+	shell_trace_epoch(&p->trace, "resume", 0);
 	int rc = d->ops->resume(d, err);
 
 	p->resumed_us = remus_now_us();
@@ -208,11 +211,12 @@ static int do_seal(struct primary *p, uint64_t epoch, struct remus_error *err)
 {
 	struct remus_netbuf_stats stats;
 	int rc = remus_guest_seal(p->guest, epoch, err);
+	uint64_t sealed_us = remus_now_us(); /* what comes later belongs to the next epoch */
 
 	remus_guest_egress_stats(p->guest, &stats);
 	p->held_total +=
 		stats.held_packets; /* all of them belong to this epoch: the one before was released */
-	shell_trace_accepted(&p->trace, "seal", epoch, p->guest);
+	shell_trace_accepted(&p->trace, "seal", sealed_us, epoch, p->guest);
 	return rc;
 }
 
@@ -242,7 +246,7 @@ static int do_egress(struct primary *p, enum remus_action_type type, struct remu
 {
 	switch (type) {
 	case REMUS_DO_HOLD:
-		shell_trace_accepted(&p->trace, "hold", 0, p->guest);
+		shell_trace_accepted(&p->trace, "hold", remus_now_us(), 0, p->guest);
 		return remus_guest_hold(p->guest, err);
 	case REMUS_DO_PASS:
 		shell_trace_epoch(&p->trace, "pass", 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The trace file: what an observer of the guest's network needs to prove I1 from outside. One write(2) per
- * line, so that a killed engine's lines survive it.
+ * The trace file: the times of each epoch, and what an observer of the guest's network needs to prove I1 from
+ * outside (docs/control.md). One write(2) per line, so that a killed engine's lines survive it.
  */
 #include "shell.h"
 
@@ -38,7 +38,7 @@ void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epo
 		     (unsigned long long)remus_now_us(), what, (unsigned long long)epoch));
 }
 
-void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t epoch,
+void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t time_us, uint64_t epoch,
 			  const struct remus_guest *guest)
 {
 	char line[512];
@@ -46,7 +46,7 @@ void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t 
 	if (trace->fd < 0)
 		return;
 	int n = snprintf(line, sizeof line, "{\"t\":%llu,\"ev\":\"%s\",\"epoch\":%llu,\"accepted\":[",
-			 (unsigned long long)remus_now_us(), what, (unsigned long long)epoch);
+			 (unsigned long long)time_us, what, (unsigned long long)epoch);
 	for (int i = 0; i < guest->nics; i++) {
 		struct remus_netbuf_stats stats;
 		guest->nic[i]->ops->stats(guest->nic[i], &stats);

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "remus/error.h"
+#include "remus/findings.h"
 #include "remus/track.h"
 
 #define REMUS_NICS_MAX 8
@@ -49,6 +50,20 @@ struct remus_domain_config {
 struct remus_domain {
 	const struct remus_domain_ops *ops;
 };
+struct remus_standby;
+
+/* What a check learns of a guest, as far as it could be learned. */
+struct remus_domain_view {
+	char *description; /* malloc'ed, as describe() gives it; NULL = it can't be made */
+	uint64_t pages;	   /* 0 = unknown */
+	struct remus_nic nic[REMUS_NICS_MAX];
+	int nics;
+};
+/* Who in this process has the guest open already, for hypervisors that talk to one at a time; else NULL. */
+struct remus_held {
+	struct remus_domain *domain;
+	struct remus_standby *standby; /* activated */
+};
 
 struct remus_domain_ops {
 	const char *backend; /* "qemu" */
@@ -59,6 +74,14 @@ struct remus_domain_ops {
 	 */
 	int (*open)(const char *locator, const struct remus_domain_config *config, struct remus_domain **out,
 		    struct remus_error *err);
+	/*
+	 * Everything that open() would refuse, all of it, with what is good too; and what describe() and nics() would
+	 * say. Attaches to nothing: the guest isn't paused, tracked or changed. open() refuses by the first fatal
+	 * finding of the same code.
+	 */
+	void (*check)(const char *locator, const struct remus_domain_config *config,
+		      const struct remus_held *held, struct remus_domain_view *out,
+		      struct remus_report *report);
 	/* A name for people, e.g. QEMU's -name or the socket's file name (owned by the domain). */
 	const char *(*name)(struct remus_domain *);
 	uint64_t (*pages)(struct remus_domain *); /* guest memory, 4 KiB pages; constant */
@@ -123,6 +146,13 @@ struct remus_standby {
 struct remus_standby_ops {
 	const char *backend;
 	/*
+	 * Everything that create() would refuse before it builds anything, all of it, with what is good too, and the
+	 * interfaces that the standby would have. Makes nothing. create() refuses by the first fatal finding of the
+	 * same code.
+	 */
+	void (*check)(const char *description, const struct remus_standby_config *config,
+		      struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report);
+	/*
 	 * Build a domain that waits for its memory and state. Everything that can be checked now is: versions,
 	 * files, options (refused by name), memory. Never runs a guest instruction before activate().
 	 */
@@ -148,11 +178,20 @@ struct remus_standby_ops {
 	void (*destroy)(struct remus_standby *);
 	/* Let go of an *activated* domain without touching it (destroys it if not activated). Frees. */
 	void (*close)(struct remus_standby *);
+	/*
+	 * End what a standby that never ran left when its processes were killed. @mark: what create() wrote into
+	 * RUN_DIR/standby, a short line that names the domain, after "BACKEND ". Up to @patience_ms are given to those
+	 * who may be ending it already. NULL: of this backend nothing can be left but the process that pid() tells.
+	 */
+	int (*sweep)(const char *mark, int patience_ms, struct remus_error *err);
 };
+#define REMUS_STANDBY_MARK "standby" /* the file's name */
 
 /* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
 const struct remus_domain_ops *remus_domain_backend(const char *name);
 const struct remus_standby_ops *remus_standby_backend(const char *name);
+/* sweep() of the backend that wrote @line, the first of a file RUN_DIR/standby. For a process that may end with it. */
+int remus_standby_sweep(const char *line, int patience_ms, struct remus_error *err);
 
 extern const struct remus_domain_ops remus_qemu_domain_ops;
 extern const struct remus_standby_ops remus_qemu_standby_ops;

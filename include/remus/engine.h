@@ -11,6 +11,7 @@
 #include "remus/arbiter.h"
 #include "remus/domain.h"
 #include "remus/error.h"
+#include "remus/findings.h"
 #include "remus/link.h"
 #include "remus/netbuf.h"
 #include "remus/protocol.h"
@@ -51,7 +52,8 @@ enum remus_command {
 	REMUS_COMMAND_UNPROTECT,
 	REMUS_COMMAND_FAILOVER,
 	REMUS_COMMAND_FORCE,
-	REMUS_COMMAND_QUIT, /* the supervisor wants the process gone: end protection in order, then return */
+	REMUS_COMMAND_CHECK, /* a relay: return, the supervisor wants the guest checked */
+	REMUS_COMMAND_QUIT,  /* the supervisor wants the process gone: end protection in order, then return */
 };
 
 /* What a shell needs of whoever supervises it. Called in the shell's own thread. */
@@ -63,7 +65,8 @@ struct remus_supervisor {
 	void (*event)(void *context, enum remus_level level, const char *kind, const char *text);
 	/* Primary, before the first COMMIT leaves: from now on going on alone needs a claim. Recorded before return. */
 	void (*armed)(void *context);
-	/* Backup: may this peer use this session and generation? Negative code and message = refused. */
+	/* Backup: may this peer use this session and generation? Negative code and message = refused. A hello that asks for a
+	 * check is answered the same way, but leaves no trace. */
 	int (*admit)(void *context, const struct remus_hello *hello, struct remus_error *err);
 	/* Backup: where to keep this standby's files; valid after admit. */
 	const char *(*standby_dir)(void *context);
@@ -87,6 +90,9 @@ int remus_guest_open_nics(struct remus_guest *guest, const struct remus_nic *nic
 			  struct remus_error *err);
 /* Close the buffers (netbuf.h tells what becomes of the guest's frames); the guest stays. */
 void remus_guest_close_nics(struct remus_guest *guest);
+/* Could remus_guest_open_nics() do its work? Nothing is opened. */
+void remus_guest_check_nics(const struct remus_nic *nic, int nics, const char *const *egress, int egresses,
+			    uint64_t hold_bytes, struct remus_report *report);
 /* Cut "URI;URI" (changed in place) into at most @max pieces; returns how many. */
 int remus_egress_split(char *list, const char **uri, int max);
 /* Each call does all NICs; the first failure's message is kept, the others are tried all the same. */
@@ -149,8 +155,50 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 		     const struct remus_supervisor *supervisor, struct remus_guest *guest,
 		     struct remus_outcome *out, struct remus_error *err);
 
-/* Forward the guest's network until the guest ends or a QUIT command. 0 = guest ended, 1 = QUIT. */
+/* Forward the guest's network until the guest ends or a command. 0 = guest ended, 1 = QUIT, 2 = CHECK: call it again
+ * afterwards. */
 int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *supervisor,
 		    struct remus_outcome *out, struct remus_error *err);
+
+/* ---- check: would protection work? ---- */
+
+struct remus_check_config {
+	const char *name; /* the operator's name of the domain */
+	const struct remus_domain_ops *ops;
+	const char *locator; /* what follows the colon */
+	struct remus_domain_config domain;
+	struct remus_held held;
+	const char *host, *port; /* of the backup */
+	struct remus_key
+		key; /* fresh: opened at the arbiter, looked for by the backup, retired; never claimed */
+	const char *arbiter_uri;
+	const char *const *egress;
+	int egresses;
+	const char *standby_egress; /* separated by ';' */
+	uint64_t hold_bytes;
+	/* May be NULL: what is looked at from now on, for a supervisor whose patience ends. */
+	void (*step)(void *context, const char *what);
+	void *context;
+};
+
+struct remus_check_result {
+	struct remus_report here, there;
+	bool answered;	  /* `there` is the backup's; else `here` says why not */
+	bool clock_known; /* and these are its clock minus ours, and by how much that may be wrong */
+	int64_t clock_offset_us;
+	uint64_t clock_error_us;
+};
+
+/*
+ * Look at both hosts for everything that would stop protection or a failover. The guest isn't touched, no standby is
+ * made, nothing is claimed. Two halves, since the second may hang in the arbiter's medium: here() is called in the
+ * thread that has the guest open, if there is one, and there() in any. The latter waits, at most, 5 s for the
+ * connection, 1 s for the clocks and 20 s for the answer; for the arbiter as long as it takes. @out is some 120 KiB;
+ * here() begins with it as it comes, all zero. @view: free its description.
+ */
+void remus_check_here(const struct remus_check_config *config, struct remus_domain_view *view,
+		      struct remus_check_result *out);
+void remus_check_there(const struct remus_check_config *config, const struct remus_domain_view *view,
+		       struct remus_check_result *out);
 
 #endif

@@ -98,7 +98,10 @@ struct remus_link_stats {
 	uint64_t frames_sent, frames_received;
 	uint64_t rtt_us;	 /* smoothed, from heartbeats; 0 = not known yet */
 	int64_t clock_offset_us; /* peer's clock minus ours, of the sample with the least delay of the last 8 */
-	uint64_t silent_us;	 /* since the last sign of life */
+	uint64_t
+		clock_error_us; /* half of that delay: the offset can't be wrong by more (RFC 5905, section 8) */
+	unsigned clock_samples; /* so far; 0 = the two above mean nothing yet */
+	uint64_t silent_us;	/* since the last sign of life */
 };
 void remus_link_stats(struct remus_link *link, struct remus_link_stats *out);
 /* "10.0.0.2:7368": the peer's address as text, valid as long as the link. */

@@ -21,11 +21,12 @@
 #include <stdint.h>
 #include "remus/domain.h"
 #include "remus/error.h"
+#include "remus/findings.h"
 
 struct remus_netbuf_config {
 	struct remus_nic nic;
 	const char *egress; /* hold: "packet:IFNAME", "tap:IFNAME", "unix:PATH[,bind=PATH]"; plug: not used */
-	uint64_t max_bytes; /* cap of held bytes, 0 = 64 MiB; plug: at most 2 GiB */
+	uint64_t max_bytes; /* cap of held bytes, 0 = 64 MiB; plug: of each of two epochs, at most 2 GiB */
 	uint64_t max_packets; /* cap of held frames, 0 = 65536; plug: there is none */
 };
 
@@ -58,6 +59,9 @@ struct remus_netbuf {
 /* Calls come from one thread (the shell's). Those that return int fail only with a message. */
 struct remus_netbuf_ops {
 	const char *name; /* "hold", "plug" */
+	/* Could open() and hold() do their work? Makes nothing and sends nothing. The interface may be unknown ("", a vif that
+	 * comes with the guest): then what it will need of this host is looked at. */
+	void (*check)(const struct remus_netbuf_config *config, struct remus_report *report);
 	/* Opens in state CLOSED. */
 	int (*open)(const struct remus_netbuf_config *config, struct remus_netbuf **out,
 		    struct remus_error *err);
@@ -85,7 +89,7 @@ struct remus_netbuf_ops {
 
 /* In user space, for interfaces of kind DGRAM; needs no privilege. */
 extern const struct remus_netbuf_ops remus_netbuf_hold;
-/* In the kernel (sch_plug behind an ifb), for interfaces of kind VIF and TAP; needs CAP_NET_ADMIN, and
+/* In the kernel (two sch_plugs under sch_prio behind an ifb), for interfaces of kind VIF and TAP; needs CAP_NET_ADMIN, and
  * CAP_NET_RAW to learn and announce addresses. An engine that dies leaves its gate in place: nothing passes. */
 extern const struct remus_netbuf_ops remus_netbuf_plug;
 

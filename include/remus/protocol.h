@@ -92,7 +92,8 @@ enum remus_action_type {
 	REMUS_DO_DESTROY,    /* kill our copy of the domain */
 	REMUS_DO_RETIRE,     /* arbiter: the session ended in agreement */
 	/* backup */
-	REMUS_DO_PREPARE,    /* build the standby; STANDBY_READY or FAILED */
+	REMUS_DO_PREPARE, /* build the standby; STANDBY_READY or FAILED */
+	REMUS_DO_CHECK, /* the hello of this step asks for it: gather findings, change nothing; never fails */
 	REMUS_DO_APPLY_SYNC, /* the frame of this step: check and apply at once (first full copy) */
 	REMUS_DO_STAGE,	     /* the frame of this step: keep for .epoch */
 	REMUS_DO_VERIFY,     /* .epoch against the COMMIT of this step; EPOCH_VERIFIED or EPOCH_BAD */

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "remus/error.h"
+#include "remus/findings.h"
 
 enum remus_track_method { REMUS_TRACK_AUTO, REMUS_TRACK_UFFD, REMUS_TRACK_SOFT_DIRTY, REMUS_TRACK_COMPARE };
 
@@ -37,6 +38,8 @@ struct remus_track;
  */
 int remus_track_start(const struct remus_track_target *target, enum remus_track_method method,
 		      struct remus_track **out, struct remus_error *err);
+/* Which method this kernel allows, as far as can be told without touching a target (not: whether it may be traced). */
+void remus_track_check(enum remus_track_method method, struct remus_report *report);
 /* "uffd-wp", "soft-dirty", "compare". */
 const char *remus_track_name(const struct remus_track *track);
 /* One line on why a better method was not used, or "". */

@@ -27,11 +27,12 @@
 #define REMUS_FRAME_HEADER 64u
 #define REMUS_SESSION_SIZE 16
 
-#define REMUS_PAGES_PAYLOAD_MAX (256u * 1024u) /* so that a heartbeat never waits behind more than this */
-#define REMUS_STATE_PAYLOAD_MAX (256u * 1024u)
-#define REMUS_HELLO_PAYLOAD_MAX (64u * 1024u)
-#define REMUS_SMALL_PAYLOAD_MAX 4096u
-#define REMUS_STATE_TOTAL_MAX	(64u * 1024u * 1024u) /* device state of one epoch */
+#define REMUS_PAGES_PAYLOAD_MAX	   (256u * 1024u) /* so that a heartbeat never waits behind more than this */
+#define REMUS_STATE_PAYLOAD_MAX	   (256u * 1024u)
+#define REMUS_HELLO_PAYLOAD_MAX	   (64u * 1024u)
+#define REMUS_FINDINGS_PAYLOAD_MAX (64u * 1024u)
+#define REMUS_SMALL_PAYLOAD_MAX	   4096u
+#define REMUS_STATE_TOTAL_MAX	   (64u * 1024u * 1024u) /* device state of one epoch */
 
 enum remus_frame_type {
 	REMUS_FRAME_HELLO = 1,	 /* P->B  struct remus_hello */
@@ -52,6 +53,8 @@ enum remus_frame_type {
 	REMUS_FRAME_ACTIVATED = 12, /* B->P  the guest runs on the backup */
 	REMUS_FRAME_END = 13,	    /* P->B  u32 enum remus_end_reason: drop the standby, never activate */
 	REMUS_FRAME_END_ACK = 14,   /* B->P  the standby is dropped */
+	REMUS_FRAME_FINDINGS =
+		15, /* B->P  findings.h: the answer to a HELLO with REMUS_FEATURE_CHECK; B then closes */
 };
 
 #define REMUS_FRAME_MANDATORY 0x1u
@@ -93,7 +96,7 @@ int remus_frame_verify(const uint8_t in[REMUS_FRAME_HEADER], const void *payload
 /*
  * I4 at the level of frames: one of these per direction of a connection. Refuses gaps and duplicates of the
  * sequence (-EBADMSG) and, once bound, any other session or generation (-ESTALE). Unbound, only HELLO,
- * WELCOME, REFUSE and HEARTBEAT pass, whatever their session (-EPROTO for others). Bound, a HEARTBEAT or a
+ * WELCOME, FINDINGS, REFUSE and HEARTBEAT pass, whatever their session (-EPROTO for others). Bound, a HEARTBEAT or a
  * REFUSE with session and generation all zero still passes: the peer sent it before it bound, and it says
  * nothing about the guest. A refused frame leaves the gate as it was.
  */
@@ -115,6 +118,9 @@ void remus_frame_gate_bind(struct remus_frame_gate *gate, const uint8_t session[
 #define REMUS_FEATURE_LZ4	(UINT64_C(1) << 1)
 #define REMUS_FEATURE_ADDRESSES (UINT64_C(1) << 2) /* the STATE stream has a section of learned addresses */
 #define REMUS_FEATURES_KNOWN	(REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4 | REMUS_FEATURE_ADDRESSES)
+/* Required in a HELLO that protects nothing: the backup answers with FINDINGS instead of a WELCOME, makes no standby,
+ * claims nothing, and closes. One that doesn't know it refuses. Never offered for protection. */
+#define REMUS_FEATURE_CHECK	(UINT64_C(1) << 3)
 
 struct remus_hello {
 	uint8_t session[REMUS_SESSION_SIZE];

@@ -4,6 +4,7 @@
 
 #include "remus/domain.h"
 
+#include <stdio.h>
 #include <string.h>
 #include "remus/util.h"
 
@@ -36,4 +37,16 @@ const struct remus_standby_ops *remus_standby_backend(const char *name)
 		if (!strcmp(standbys[i]->backend, name))
 			return standbys[i];
 	return NULL;
+}
+
+int remus_standby_sweep(const char *line, int patience_ms, struct remus_error *err)
+{
+	char text[256], *save = NULL;
+
+	snprintf(text, sizeof text, "%s", line);
+	const char *name = strtok_r(text, " ", &save), *mark = strtok_r(NULL, "\n", &save);
+	const struct remus_standby_ops *ops = name ? remus_standby_backend(name) : NULL;
+	if (!ops || !ops->sweep || !mark)
+		return remus_fail(err, -EINVAL, "\"%.100s\" is no mark of a standby", line);
+	return ops->sweep(mark, patience_ms, err);
 }

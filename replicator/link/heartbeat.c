@@ -11,6 +11,7 @@
 #include <poll.h>
 #include "internal.h"
 
+#define CLOCK_BEATS    4     /* periods: then a heartbeat goes even if other frames went in between */
 #define SECOND_LOOK_US 2000u /* while the reader has yet to look at what came */
 
 static bool something_came(struct remus_link *link)
@@ -61,6 +62,16 @@ static void sleep_locked(struct remus_link *link, uint64_t until)
 		link->alive_us = now;
 }
 
+/* Whatever we send is a sign of life; a heartbeat of its own is needed in between now and then for the clocks. */
+static uint64_t next_beat_us(const struct remus_link *link, uint64_t last_beat)
+{
+	uint64_t next = last_beat + link->heartbeat_us, latest = last_beat + CLOCK_BEATS * link->heartbeat_us;
+
+	if (next < link->spoke_us + link->heartbeat_us)
+		next = link->spoke_us + link->heartbeat_us;
+	return next < latest ? next : latest;
+}
+
 void *link_heart(void *context)
 {
 	struct remus_link *link = context;
@@ -69,7 +80,7 @@ void *link_heart(void *context)
 	pthread_setname_np(pthread_self(), "remus-heart");
 	pthread_mutex_lock(&link->lock);
 	while (!link->lost && !link->closing) {
-		uint64_t now = remus_now_us(), next_beat = last_beat + link->heartbeat_us;
+		uint64_t now = remus_now_us(), next_beat = next_beat_us(link, last_beat);
 		if (now >= next_beat && !link->slot_busy) {
 			last_beat = now;
 			beat_locked(link);

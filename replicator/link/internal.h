@@ -68,6 +68,7 @@ struct remus_link {
 	uint64_t
 		alive_us; /* when the peer last counted as alive; moved on by time that we ourselves slept over */
 	uint64_t last_byte_us;			 /* when its last byte came */
+	uint64_t spoke_us;			 /* when our last frame was on its way */
 	uint64_t peer_sent_us, peer_received_us; /* of its last heartbeat: its clock, our clock */
 	struct link_sample sample[LINK_CLOCK_FILTER];
 	unsigned samples;

@@ -117,6 +117,8 @@ static void note_sample_locked(struct remus_link *link, uint64_t delay_us, int64
 		if (link->sample[i].delay_us < link->sample[best].delay_us)
 			best = i;
 	link->stats.clock_offset_us = link->sample[best].offset_us;
+	link->stats.clock_error_us = (link->sample[best].delay_us + 1) / 2;
+	link->stats.clock_samples = link->samples;
 	/* RFC 6298's smoothing */
 	uint64_t rtt = link->stats.rtt_us ? (link->stats.rtt_us * 7 + delay_us) / 8 : delay_us;
 	link->stats.rtt_us = rtt ? rtt : 1; /* 0 means unknown */
@@ -140,7 +142,7 @@ static void note_heartbeat_locked(struct remus_link *link, const struct remus_he
 /* Types between these are known; others are optional (unpack saw to that) and end here. */
 static bool for_owner(const struct remus_frame_header *h)
 {
-	return h->type >= REMUS_FRAME_HELLO && h->type <= REMUS_FRAME_END_ACK &&
+	return h->type >= REMUS_FRAME_HELLO && h->type <= REMUS_FRAME_FINDINGS &&
 	       h->type != REMUS_FRAME_HEARTBEAT;
 }
 

@@ -137,6 +137,7 @@ static int transmit_locked(struct remus_link *link, struct remus_frame_header *h
 	int rc = write_all(link, iov, (int)count + 1, heart);
 	pthread_mutex_lock(&link->lock);
 	if (!rc) {
+		link->spoke_us = remus_now_us();
 		link->stats.frames_sent++;
 		link->stats.bytes_sent += sizeof head + h->length;
 	}

@@ -5,6 +5,7 @@
  *   HELLO -> PREPARING -> SYNCING -> STANDBY --link lost, HANDOVER, DOMAIN_LOST--> CLAIMING --won--> ACTIVATING
  *                                       |                                             \--lost-> DROPPED   |
  *                                       \--END--> ENDED                                              ACTIVE
+ * A HELLO that asks for a check is answered and leads straight to ENDED: no standby, no claim.
  *
  * I2  ACK(N) follows EPOCH_VERIFIED(N) alone, and verification comes after N-1 is applied: a step's actions are
  *     carried out in order.
@@ -120,6 +121,16 @@ static void protocol_error(struct remus_backup *m, struct remus_actions *out, co
 
 /* ---- hello ---- */
 
+/* The answer is all there is to it: the link is never bound, so nothing more can come of it. */
+static void answer_check(struct remus_backup *m, struct remus_actions *out)
+{
+	remus_do(out, REMUS_DO_CHECK);
+	remus_do_send(out, REMUS_FRAME_FINDINGS, 0);
+	enter(m, REMUS_B_ENDED, out, "a check was answered");
+	close_link(m, out);
+	remus_do_text(out, REMUS_DO_END, "a check was answered");
+}
+
 static void on_hello(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	const struct remus_hello *hello = ev->hello;
@@ -130,11 +141,16 @@ static void on_hello(struct remus_backup *m, const struct remus_event *ev, struc
 		return;
 	}
 	remus_do_cancel(out, REMUS_TIMER_SETUP);
-	if (hello->features_required & ~REMUS_FEATURES_KNOWN) {
+	uint64_t unknown = hello->features_required & ~(REMUS_FEATURES_KNOWN | REMUS_FEATURE_CHECK);
+	if (unknown) {
 		snprintf(why, sizeof why,
 			 "the primary requires features 0x%llx that this remusd does not know",
-			 (unsigned long long)(hello->features_required & ~REMUS_FEATURES_KNOWN));
+			 (unsigned long long)unknown);
 		refuse_and_drop(m, out, -EPROTONOSUPPORT, why);
+		return;
+	}
+	if (hello->features_required & REMUS_FEATURE_CHECK) {
+		answer_check(m, out);
 		return;
 	}
 	m->features = hello->features_offered & REMUS_FEATURES_KNOWN;

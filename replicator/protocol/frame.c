@@ -54,6 +54,7 @@ static const struct {
 	[REMUS_FRAME_ACTIVATED] = {"ACTIVATED", REMUS_SMALL_PAYLOAD_MAX},
 	[REMUS_FRAME_END] = {"END", REMUS_SMALL_PAYLOAD_MAX},
 	[REMUS_FRAME_END_ACK] = {"END_ACK", REMUS_SMALL_PAYLOAD_MAX},
+	[REMUS_FRAME_FINDINGS] = {"FINDINGS", REMUS_FINDINGS_PAYLOAD_MAX},
 };
 
 static bool known(uint16_t type)
@@ -189,7 +190,8 @@ int remus_frame_admit(struct remus_frame_gate *gate, const struct remus_frame_he
 {
 	const char *name = remus_frame_name(header->type);
 	bool early = header->type == REMUS_FRAME_HEARTBEAT || header->type == REMUS_FRAME_REFUSE;
-	bool greets = header->type == REMUS_FRAME_HELLO || header->type == REMUS_FRAME_WELCOME;
+	bool greets = header->type == REMUS_FRAME_HELLO || header->type == REMUS_FRAME_WELCOME ||
+		      header->type == REMUS_FRAME_FINDINGS;
 
 	if (header->sequence != gate->sequence + 1)
 		return remus_fail(err, -EBADMSG,

@@ -135,6 +135,7 @@ const char *remus_action_name(enum remus_action_type type)
 		[REMUS_DO_DESTROY] = "DO_DESTROY",
 		[REMUS_DO_RETIRE] = "DO_RETIRE",
 		[REMUS_DO_PREPARE] = "DO_PREPARE",
+		[REMUS_DO_CHECK] = "DO_CHECK",
 		[REMUS_DO_APPLY_SYNC] = "DO_APPLY_SYNC",
 		[REMUS_DO_STAGE] = "DO_STAGE",
 		[REMUS_DO_VERIFY] = "DO_VERIFY",

@@ -5,7 +5,7 @@
  *     g0 ----veth---- vif0 [gate] --+-- br0 --+-- up0 ----veth---- far0
  *     "guest"                        bridge                        "network"
  *
- * Needs sch_plug, ifb, act_mirred, cls_matchall, sch_ingress, veth and bridge, and nothing else: it makes its
+ * Needs sch_plug, sch_prio, ifb, act_mirred, cls_matchall, sch_ingress, veth and bridge, and nothing else: it makes its
  * interfaces itself, so that it runs as well in a Xen dom0 as from an initramfs. Without them it says what is
  * missing and exits with 77.
  *
@@ -16,6 +16,10 @@
 #include "remus/netbuf.h"
 #include "remus/util.h"
 #include "plug-rig.h"
+
+#include <sys/mman.h>
+
+#define RACE_EPOCHS 3000
 
 static struct rig rig;
 
@@ -201,6 +205,45 @@ static void drops_do_not_leak(void)
 	flows();
 }
 
+/*
+ * Frames come on another processor in the very moment of the seal: each is in one epoch or in the other. What was sent
+ * after a seal must not arrive before that epoch's release.
+ */
+static void seals_race_with_frames(void)
+{
+	struct remus_netbuf *nb = open_plug(0);
+	volatile uint64_t *begun =
+		mmap(NULL, sizeof *begun, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	uint64_t bound = 0, number, arrived = 0, early = 0, epoch;
+
+	if (begun == MAP_FAILED)
+		DIE("mmap: %s", strerror(errno));
+	DO(nb, pass);
+	DO(nb, hold);
+	pid_t sender = rig_race_begin(&rig, begun);
+	for (epoch = 1; epoch <= RACE_EPOCHS && early == 0; epoch++) {
+		DO(nb, seal, epoch);
+		uint64_t next = *begun;
+		while ((number = rig_receive(rig.far, 0)) != UINT64_MAX) {
+			arrived++;
+			early += number > bound;
+		}
+		DO(nb, release, epoch);
+		bound = next;
+		usleep((unsigned)(epoch * 7919 % 211));
+	}
+	rig_flood_end(sender);
+	printf("  %llu seals in the middle of %llu frames, %llu early\n", (unsigned long long)epoch - 1,
+	       (unsigned long long)arrived, (unsigned long long)early);
+	CHECK(arrived > 0);
+	CHECK_EQUAL(early, 0);
+	DO(nb, discard);
+	DO(nb, pass);
+	nb->ops->close(nb);
+	clean();
+	rig_drain(&rig);
+}
+
 static void discard_then_on(void)
 {
 	struct remus_netbuf *nb = open_plug(0);
@@ -380,6 +423,7 @@ int main(void)
 		{"epochs", epochs},
 		{"300 epochs", many_epochs},
 		{"drops do not leak", drops_do_not_leak},
+		{"seals race with frames", seals_race_with_frames},
 		{"discard, then on", discard_then_on},
 		{"closed unused", closed_unused},
 		{"overflow", overflow},

@@ -27,9 +27,10 @@
 #include "messages.h"
 #include "netlink.h"
 #include "remus/util.h"
+#include "../../tools/common/frame-kinds.h"
 
 #define RIG_PATIENCE_MS 10000
-#define RIG_MAGIC	UINT32_C(0x52454d55)
+#define RIG_KINDS	FRAME_KINDS
 #define RIG_FLOOD	(UINT64_C(1) << 40) /* numbers from here on must never arrive */
 
 static int rig_failures;
@@ -226,46 +227,13 @@ static inline int rig_port_of_guest(struct rig *r)
 
 /* ---- frames ---- */
 
-/* Heads of what must be gated: EtherType and what follows, up to where the number goes. */
-struct rig_kind {
-	uint8_t to[6];
-	unsigned bytes; /* of the whole frame */
-	uint8_t after[46];
-};
-#define RIG_KINDS 9
-static const struct rig_kind rig_kind[RIG_KINDS] = {
-	{{2, 0, 0, 0, 0, 0xf}, 100, {8,	 0, 0x45, 0,   0, 86, 0, 0,   0, 0, 64,
-				     17, 0, 0,	  192, 0, 2,  7, 192, 0, 2, 1}},
-	{{2, 0, 0, 0, 0, 0xf}, 1514, {8,  0, 0x45, 0,	5, 220, 0, 0,	0, 0, 64,
-				      17, 0, 0,	   192, 0, 2,	7, 192, 0, 2, 1}},
-	{{2, 0, 0, 0, 0, 0xf},
-	 120,
-	 {0x86, 0xdd, 0x60, 0, 0, 0, 0, 66, 17, 64, 0xfe, 0x80, [23] = 7, [24] = 0xfe, [25] = 0x80}},
-	/* neighbour solicitation to a solicited-node group */
-	{{0x33, 0x33, 0xff, 0, 0, 1},
-	 120,
-	 {0x86, 0xdd, 0x60, 0, 0, 0, 0, 66, 58, 255, 0xfe,
-	  0x80, [23] = 7, [24] = 0xff, [25] = 2, [42] = 135}},
-	{{255, 255, 255, 255, 255, 255}, 72, {8,    6,	  0,	1, 8, 0, 6,   4, 0, 1,
-					      0x00, 0x16, 0x3e, 1, 2, 3, 192, 0, 2, 7}},
-	{{2, 0, 0, 0, 0, 0xf}, 100, {0x81, 0, 0, 42, 8, 0, 0x45}},
-	{{255, 255, 255, 255, 255, 255}, 100, {0x88, 0xa8, 0, 43, 0x81, 0, 0, 44, 8, 6}},
-	{{255, 255, 255, 255, 255, 255}, 100, {8,  0, 0x45, 0,	 0, 86, 0, 0,	0,   0,	  64,
-					       17, 0, 0,    192, 0, 2,	7, 255, 255, 255, 255}},
-	{{2, 0, 0, 0, 0, 0xf}, 100, {0x88, 0xb5}},
-};
-
-static inline void rig_send_one(int fd, const struct rig_kind *kind, const uint8_t source[6], uint64_t number)
+static inline void rig_send_one(int fd, const struct frame_kind *kind, const uint8_t source[6],
+				uint64_t number)
 {
-	uint8_t frame[1514] = {0};
-	uint32_t magic = RIG_MAGIC;
+	uint8_t frame[FRAME_KIND_MAX];
+	size_t bytes = frame_kind_write(frame, kind, source, number);
 
-	memcpy(frame, kind->to, 6);
-	memcpy(frame + 6, source, 6);
-	memcpy(frame + 12, kind->after, sizeof kind->after);
-	memcpy(frame + kind->bytes - 12, &magic, 4);
-	memcpy(frame + kind->bytes - 8, &number, 8);
-	if (send(fd, frame, kind->bytes, 0) < 0 && errno != ENOBUFS && errno != ENETDOWN)
+	if (send(fd, frame, bytes, 0) < 0 && errno != ENOBUFS && errno != ENETDOWN)
 		DIE("send: %s", strerror(errno));
 }
 
@@ -273,7 +241,7 @@ static inline void rig_send_one(int fd, const struct rig_kind *kind, const uint8
 static inline uint64_t rig_send_kinds(struct rig *r)
 {
 	for (int i = 0; i < RIG_KINDS; i++)
-		rig_send_one(r->guest, &rig_kind[i], rig_guest_mac, r->next++);
+		rig_send_one(r->guest, &frame_kind[i], rig_guest_mac, r->next++);
 	return r->next - RIG_KINDS;
 }
 
@@ -281,7 +249,7 @@ static inline uint64_t rig_send(struct rig *r, unsigned count)
 {
 	uint64_t first = r->next;
 	for (unsigned i = 0; i < count; i++)
-		rig_send_one(r->guest, &rig_kind[0], rig_guest_mac, r->next++);
+		rig_send_one(r->guest, &frame_kind[0], rig_guest_mac, r->next++);
 	return first;
 }
 
@@ -295,16 +263,11 @@ static inline uint64_t rig_receive(int fd, int ms)
 {
 	struct pollfd wait = {.fd = fd, .events = POLLIN};
 	uint8_t frame[2048];
-	uint32_t magic;
 	uint64_t number;
 
 	while (poll(&wait, 1, ms) > 0) {
 		ssize_t n = recv(fd, frame, sizeof frame, MSG_DONTWAIT);
-		if (n < 26)
-			continue;
-		memcpy(&magic, frame + n - 12, 4);
-		memcpy(&number, frame + n - 8, 8);
-		if (magic == RIG_MAGIC)
+		if (n > 0 && frame_kind_number(frame, (size_t)n, &number))
 			return number;
 	}
 	return UINT64_MAX;
@@ -338,7 +301,7 @@ static inline void rig_drain(struct rig *r)
 
 static inline void rig_far_sends(struct rig *r, uint64_t number)
 {
-	struct rig_kind kind = rig_kind[0];
+	struct frame_kind kind = frame_kind[0];
 	memcpy(kind.to, rig_guest_mac, 6);
 	rig_send_one(r->far, &kind, rig_far_mac, number);
 }
@@ -350,7 +313,7 @@ static inline void rig_guest_gets(struct rig *r, uint64_t number)
 
 static inline void rig_far_claims_guest_mac(struct rig *r)
 {
-	rig_send_one(r->far, &rig_kind[4], rig_guest_mac, 99);
+	rig_send_one(r->far, &frame_kind[4], rig_guest_mac, 99);
 	for (int ms = 0; ms < RIG_PATIENCE_MS && rig_port_of_guest(r) != r->up0; ms++)
 		usleep(1000);
 	rig_guest_gets(r, 99);
@@ -371,12 +334,25 @@ static inline void rig_expect_announcement(struct rig *r, unsigned type)
 	CHECK(!"an announcement came");
 }
 
+/* A process that sends RIG_FLOOD + 1, + 2 and so on without a pause. *begun, shared with it, is the number whose sending
+ * began last: a larger one is not yet on its way. */
+static inline pid_t rig_race_begin(struct rig *r, volatile uint64_t *begun)
+{
+	pid_t pid = fork();
+	for (uint64_t n = RIG_FLOOD + 1; pid == 0; n++) {
+		*begun = n;
+		__sync_synchronize();
+		rig_send_one(r->guest, &frame_kind[0], rig_guest_mac, n);
+	}
+	return pid;
+}
+
 /* A process that sends as fast as it can. */
 static inline pid_t rig_flood_begin(struct rig *r)
 {
 	pid_t pid = fork();
 	for (uint64_t n = RIG_FLOOD; pid == 0; n++) {
-		rig_send_one(r->guest, &rig_kind[0], rig_guest_mac, n);
+		rig_send_one(r->guest, &frame_kind[0], rig_guest_mac, n);
 		if (n % 32 == 0)
 			usleep(100);
 	}

@@ -53,6 +53,16 @@ class Killed(SystemTest):
         sink.drain()
         wait_for("frames of the guest", sink.drain, 3)
 
+    def test_engine_hangs(self):
+        """It lives and does nothing: the backup takes over, and what is left here is not left for ever."""
+        a, b, guest, _ = self.protected_pair(a=("--watchdog", "2"))
+        os.kill(a.child("primary"), signal.SIGSTOP)
+        b.wait_state("active")
+        a.wait_state("discarded")
+        self.assertIn("hung", a.kinds())
+        self.survivor(b).check_runs()
+        wait_for("the guest of the engine that hung to be gone", lambda: not alive(guest.pid), 5)
+
     def test_receiver(self):
         a, b, guest, _ = self.protected_pair()
         standby = b.status()["guest_pid"]

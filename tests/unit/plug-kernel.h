@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A kernel for the plug: reads the messages it is sent and does with numbers what Linux does with frames. The
- * plug is that of net/sched/sch_plug.c, its counters included, with what is surprising about it:
- *   - made with limit 0 it drops all; made anew it is blocked
- *   - a second BUFFER overwrites the count of the first; RELEASE_ONE without a BUFFER releases nothing
- *   - while it passes it doesn't count
- *   - deleting it leaves a qdisc that passes
+ * A kernel for the plug: reads the messages it is sent and does with numbers what Linux does with frames. There is
+ * the prio qdisc, whose bands pass until they get a plug, and the plug of net/sched/sch_plug.c, with what is surprising
+ * about them:
+ *   - a plug made with limit 0 drops all; made anew it is blocked
+ *   - what a replaced plug held counts as drops of the root
+ *   - frames of a lower band leave first, whatever the order in which they came
+ * RELEASE_ONE and its counters, which take no lock, are unknown here: nobody may use them.
  * and of the redirect: to an interface that is down or gone it drops; matchall can't be changed in place.
  *
  * The guest's interface is vif5.0, index 5. One gate at a time.
@@ -26,9 +27,8 @@
 #define FRAME_BYTES   100u
 
 struct kernel_plug {
-	bool there, indefinite, throttled;
-	uint32_t handle, limit, current, last, to_release, drops;
-	uint64_t sent;
+	bool there, open; /* not there: a qdisc that passes */
+	uint32_t handle, limit;
 	int queue[KERNEL_FRAMES], length;
 };
 
@@ -40,9 +40,11 @@ struct plug_kernel {
 	int gate;		       /* index, 0 = none */
 	bool gate_up;
 	int next_index;
-	struct kernel_plug plug;
-	bool plain_qdisc; /* the gate has no plug, and passes */
-	uint32_t gate_rx;
+	bool root; /* is prio; else a qdisc that passes */
+	unsigned led_to;
+	struct kernel_plug plug[BANDS];
+	uint32_t gate_rx, drops; /* of the root */
+	uint64_t sent;
 	int out[KERNEL_FRAMES], outs, next_out; /* what reached the network */
 	int next_frame;
 	int asked, fail_at; /* the fail_at'th request fails with -EIO */
@@ -54,48 +56,41 @@ struct plug_kernel {
 
 static inline void kernel_dequeue(struct plug_kernel *k)
 {
-	struct kernel_plug *p = &k->plug;
-
-	while (k->gate_up && !p->throttled) {
-		if (!p->indefinite && !p->to_release) {
-			p->throttled = true;
-			return;
+	for (unsigned band = 0; band < BANDS && k->gate_up; band++) {
+		struct kernel_plug *p = &k->plug[band];
+		for (int i = 0; i < p->length && p->open; i++) {
+			k->out[k->outs++] = p->queue[i];
+			k->sent += FRAME_BYTES;
+			k->gate_rx++;
 		}
-		if (!p->indefinite)
-			p->to_release--;
-		if (p->length == 0) {
-			if (p->indefinite)
-				return;
-			continue; /* a credit is spent on nothing */
-		}
-		k->out[k->outs++] = p->queue[0];
-		p->sent += FRAME_BYTES;
-		k->gate_rx++;
-		memmove(p->queue, p->queue + 1, (size_t)--p->length * sizeof p->queue[0]);
+		p->length = p->open ? 0 : p->length;
 	}
+}
+
+static inline int kernel_length(const struct plug_kernel *k)
+{
+	return k->plug[0].length + k->plug[1].length;
 }
 
 /* The guest sends one frame; returns its number. */
 static inline int kernel_frame(struct plug_kernel *k)
 {
-	struct kernel_plug *p = &k->plug;
+	struct kernel_plug *p = &k->plug[k->led_to];
 	int frame = k->next_frame++, target = -1;
 
 	for (int i = 1; i >= 0; i--)
 		if (k->ingress && k->filter[i].handle)
 			target = k->filter[i].target;
-	if (target == -1 || (target && target == k->gate && k->gate_up && k->plain_qdisc)) {
+	if (target == -1 || (target && target == k->gate && k->gate_up && (!k->root || !p->there))) {
 		k->out[k->outs++] = frame;
 		return frame;
 	}
 	if (!target || target != k->gate || !k->gate_up)
 		return frame;
 	if ((uint32_t)p->length * FRAME_BYTES + FRAME_BYTES > p->limit) {
-		p->drops++;
+		k->drops++;
 		return frame;
 	}
-	if (!p->indefinite)
-		p->current++;
 	p->queue[p->length++] = frame;
 	kernel_dequeue(k);
 	return frame;
@@ -158,8 +153,8 @@ static inline int kernel_link(struct plug_kernel *k, struct nlmsghdr *h, netlink
 			if (k->filter[i].target == k->gate)
 				k->filter[i].target = 0;
 		k->gate = 0;
-		k->gate_up = false;
-		k->plug = (struct kernel_plug){0};
+		k->gate_up = k->root = false;
+		memset(k->plug, 0, sizeof k->plug);
 		return 0;
 	}
 	if (h->nlmsg_flags & NLM_F_CREATE) {
@@ -168,53 +163,28 @@ static inline int kernel_link(struct plug_kernel *k, struct nlmsghdr *h, netlink
 		CU_ASSERT_EQUAL(k->gate, 0);
 		CU_ASSERT_STRING_EQUAL(name, "remus-5");
 		k->gate = k->next_index++;
-		k->plain_qdisc = true;
 		k->gate_rx = 0;
 	} else if (head->ifi_index != k->gate) {
 		return -ENODEV;
 	} else if (head->ifi_change & IFF_UP) {
 		k->gate_up = head->ifi_flags & IFF_UP;
-		if (!k->gate_up)
-			k->plug.length = 0;
+		for (int i = 0; i < BANDS && !k->gate_up; i++)
+			k->plug[i].length = 0;
 		kernel_dequeue(k);
 	}
 	return 0;
 }
 
-static inline int kernel_plug_change(struct kernel_plug *p, int action)
+static inline int kernel_tell_qdisc(struct plug_kernel *k, int band, netlink_see *see, void *context)
 {
-	switch (action) {
-	case TCQ_PLUG_BUFFER:
-		p->last = p->current;
-		p->current = 0;
-		if (p->indefinite)
-			p->throttled = true;
-		p->indefinite = false;
-		return 0;
-	case TCQ_PLUG_RELEASE_ONE:
-		p->to_release += p->last;
-		p->last = 0;
-		p->throttled = false;
-		return 0;
-	case TCQ_PLUG_RELEASE_INDEFINITE:
-		p->indefinite = true;
-		p->to_release = p->last = p->current = 0;
-		p->throttled = false;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-static inline int kernel_tell_qdisc(struct plug_kernel *k, netlink_see *see, void *context)
-{
-	struct tcmsg head = {.tcm_ifindex = k->gate, .tcm_handle = k->plug.handle};
-	struct gnet_stats_basic basic = {.bytes = k->plug.sent};
-	struct gnet_stats_queue queue = {.qlen = (uint32_t)k->plug.length,
-					 .backlog = (uint32_t)k->plug.length * FRAME_BYTES,
-					 .drops = k->plug.drops};
+	int length = band < 0 ? kernel_length(k) : k->plug[band].length;
+	struct tcmsg head = {.tcm_ifindex = k->gate, .tcm_handle = band < 0 ? ROOT : k->plug[band].handle};
+	struct gnet_stats_basic basic = {.bytes = k->sent};
+	struct gnet_stats_queue queue = {
+		.qlen = (uint32_t)length, .backlog = (uint32_t)length * FRAME_BYTES, .drops = k->drops};
 	struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWQDISC, 0);
 	nlmsg_append(msg, &head, sizeof head, NLMSG_ALIGNTO);
-	nla_put_string(msg, TCA_KIND, "plug");
+	nla_put_string(msg, TCA_KIND, band < 0 ? "prio" : k->plug[band].there ? "plug" : "pfifo");
 	struct nlattr *stats = nla_nest_start(msg, TCA_STATS2);
 	nla_put(msg, TCA_STATS_BASIC, sizeof basic, &basic);
 	nla_put(msg, TCA_STATS_QUEUE, sizeof queue, &queue);
@@ -222,11 +192,59 @@ static inline int kernel_tell_qdisc(struct plug_kernel *k, netlink_see *see, voi
 	return kernel_answer(msg, see, context);
 }
 
+static inline int kernel_root(struct plug_kernel *k, const struct nlmsghdr *h, const struct nlattr *options)
+{
+	struct tc_prio_qopt map = {0};
+
+	if (kernel_lacks(k, "sch_prio"))
+		return -ENOENT;
+	if (!k->root && !(h->nlmsg_flags & NLM_F_CREATE))
+		return -ENOENT;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(options);
+	nla_memcpy(&map, options, sizeof map);
+	CU_ASSERT_EQUAL(map.bands, BANDS);
+	CU_ASSERT_FATAL(map.priomap[0] < BANDS);
+	for (int i = 0; i <= TC_PRIO_MAX; i++)
+		CU_ASSERT_EQUAL(map.priomap[i], map.priomap[0]); /* I1: whatever a frame's priority */
+	if (!k->root) {
+		CU_ASSERT_FALSE(k->gate_up); /* its new bands pass */
+		memset(k->plug, 0, sizeof k->plug);
+	}
+	k->root = true;
+	k->led_to = map.priomap[0];
+	return 0;
+}
+
+static inline int kernel_band(struct plug_kernel *k, const struct tcmsg *head, const struct nlmsghdr *h,
+			      const struct nlattr *attribute)
+{
+	struct kernel_plug *p = &k->plug[head->tcm_parent - BAND(0)];
+	struct tc_plug_qopt options = {0};
+
+	if (kernel_lacks(k, "sch_plug"))
+		return -ENOENT;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(attribute);
+	nla_memcpy(&options, attribute, sizeof options);
+	if (p->there && p->handle == head->tcm_handle) {
+		if (options.action != TCQ_PLUG_BUFFER && options.action != TCQ_PLUG_RELEASE_INDEFINITE)
+			return -EINVAL;
+		p->open = options.action == TCQ_PLUG_RELEASE_INDEFINITE;
+		kernel_dequeue(k);
+		return 0;
+	}
+	if (p->there && !(h->nlmsg_flags & NLM_F_REPLACE))
+		return -EEXIST;
+	if (!(h->nlmsg_flags & NLM_F_CREATE))
+		return -ENOENT;
+	k->drops += (uint32_t)p->length;
+	*p = (struct kernel_plug){.there = true, .handle = head->tcm_handle, .limit = options.limit};
+	return 0;
+}
+
 static inline int kernel_qdisc(struct plug_kernel *k, struct nlmsghdr *h, netlink_see *see, void *context)
 {
 	struct nlattr *tb[TCA_MAX + 1];
 	struct tcmsg *head = nlmsg_data(h);
-	struct tc_plug_qopt options = {0};
 
 	CU_ASSERT_EQUAL_FATAL(nlmsg_parse(h, sizeof *head, tb, TCA_MAX, NULL), 0);
 	if (head->tcm_ifindex == 5 && head->tcm_parent == TC_H_INGRESS) {
@@ -247,31 +265,15 @@ static inline int kernel_qdisc(struct plug_kernel *k, struct nlmsghdr *h, netlin
 	}
 	if (!k->gate || head->tcm_ifindex != k->gate)
 		return -ENODEV;
-	CU_ASSERT_EQUAL(head->tcm_parent, TC_H_ROOT);
-	if (h->nlmsg_type == RTM_DELQDISC) {
-		k->plug = (struct kernel_plug){0};
-		k->plain_qdisc = true;
-		return 0;
-	}
+	int band = head->tcm_parent == TC_H_ROOT ? -1 : (int)(head->tcm_parent - BAND(0));
+	CU_ASSERT_FATAL(band < BANDS && h->nlmsg_type != RTM_DELQDISC);
+	if (!k->root && band >= 0)
+		return -ENOENT;
 	if (h->nlmsg_type == RTM_GETQDISC)
-		return k->plain_qdisc ? -EINVAL : kernel_tell_qdisc(k, see, context);
-	if (kernel_lacks(k, "sch_plug"))
-		return -ENOENT;
-	CU_ASSERT_PTR_NOT_NULL_FATAL(tb[TCA_OPTIONS]);
-	nla_memcpy(&options, tb[TCA_OPTIONS], sizeof options);
-	if (!k->plain_qdisc && k->plug.handle == head->tcm_handle) {
-		int rc = kernel_plug_change(&k->plug, options.action);
-		kernel_dequeue(k);
-		return rc;
-	}
-	if (!(h->nlmsg_flags & NLM_F_REPLACE) && !k->plain_qdisc)
-		return -EEXIST;
-	if (!(h->nlmsg_flags & NLM_F_CREATE))
-		return -ENOENT;
-	k->plug = (struct kernel_plug){
-		.there = true, .throttled = true, .handle = head->tcm_handle, .limit = options.limit};
-	k->plain_qdisc = false;
-	return 0;
+		return k->root ? kernel_tell_qdisc(k, band, see, context) : -EINVAL;
+	if (band >= 0)
+		return kernel_band(k, head, h, tb[TCA_OPTIONS]);
+	return kernel_root(k, h, tb[TCA_OPTIONS]);
 }
 
 static inline int kernel_filter(struct plug_kernel *k, struct nlmsghdr *h, netlink_see *see, void *context)

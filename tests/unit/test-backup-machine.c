@@ -13,6 +13,17 @@ static const struct remus_hello greedy_hello = {
 	.features_required = UINT64_C(1) << 40,
 };
 
+static const struct remus_hello asking_hello = {
+	.generation = 1,
+	.features_offered = REMUS_FEATURE_CHECK,
+	.features_required = REMUS_FEATURE_CHECK,
+};
+static const struct remus_hello asking_more_hello = {
+	.generation = 1,
+	.features_offered = REMUS_FEATURE_CHECK | UINT64_C(1) << 40,
+	.features_required = REMUS_FEATURE_CHECK | UINT64_C(1) << 40,
+};
+
 #define HELLO(which)                                            \
 	{                                                       \
 		.type = REMUS_EV_HELLO, .hello = &which##_hello \
@@ -80,6 +91,19 @@ static void hello_refused(void)
 	    {TIMER(SETUP), "CLOSE_LINK EVENT:standby-dropped REPORT DROP END", "dropped"});
 	RUN(TO_SYNCING,
 	    {HELLO(good), "SEND:REFUSE CLOSE_LINK EVENT:standby-dropped REPORT DROP END", "dropped"});
+}
+
+/* Answered and over: nothing is prepared, bound, claimed or dropped, whatever follows. */
+static void check_answered(void)
+{
+	RUN({EV(START), "SET_TIMER:SETUP", "hello"},
+	    {HELLO(asking), "CANCEL_TIMER:SETUP CHECK SEND:FINDINGS REPORT CLOSE_LINK END", "ended"},
+	    {EV(LINK_LOST), "", "ended"}, {EMPTY(HANDOVER, 0), "", "ended"}, {EV(CMD_FORCE), "", "ended"},
+	    {CLAIMED(WON), "", "ended"});
+	RUN({EV(START), "SET_TIMER:SETUP", "hello"},
+	    {HELLO(asking_more), "CANCEL_TIMER:SETUP SEND:REFUSE " DROPPED, "dropped"});
+	RUN(TO_SYNCING,
+	    {HELLO(asking), "SEND:REFUSE CLOSE_LINK EVENT:standby-dropped REPORT DROP END", "dropped"});
 }
 
 /* I4: no gap, no repetition, no full-copy pages after a commit. Each loses the link: the arbiter decides. */
@@ -205,6 +229,7 @@ static void frames_in_every_state(void)
 static const struct unit_case cases[] = {
 	{"the life of a standby", life},
 	{"hello refused", hello_refused},
+	{"a check is answered (I5)", check_answered},
 	{"epochs out of order (I4)", epochs_out_of_order},
 	{"bad and torn epochs (I2, I3)", bad_and_torn_epochs},
 	{"primary lost: claim first (I5)", primary_lost},

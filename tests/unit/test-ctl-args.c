@@ -40,6 +40,12 @@ static const struct {
 	{"attach qemu:/a --egress tap:tap0 --egress packet:eth0",
 	 "{'verb':'attach','domain':'qemu:/a','egress':['tap:tap0','packet:eth0']}", "{}"},
 	{"detach vm1", "{'verb':'detach','domain':'vm1'}", "{}"},
+	{"check qemu:/a --to b --json", "{'verb':'check','domain':'qemu:/a','to':'b'}", "{'json':true}"},
+	{"check web1 --to b --name w --arbiter manual --egress tap:t0 --standby-egress tap:t1 --hold-mib 9 "
+	 "--tracking compare",
+	 "{'verb':'check','domain':'web1','to':'b','name':'w','arbiter':'manual','egress':['tap:t0'],"
+	 "'standby_egress':['tap:t1'],'hold_mib':9,'tracking':'compare'}",
+	 "{}"},
 	{"protect qemu:/a --to b", "{'verb':'protect','domain':'qemu:/a','to':'b'}", "{}"},
 	{"protect vm1 --to b:7000", "{'verb':'protect','domain':'vm1','to':'b:7000'}", "{}"},
 	{"protect --to [fe80::1%eth0]:1 qemu:/a --interval=1",

@@ -421,6 +421,19 @@ static void refusals(void)
 		-EINVAL); /* a hostile size allocates nothing (I11) */
 }
 
+/* A standby directory's mark may be cut short or of another build: it is refused, nothing is looked for. */
+static void marks_of_nothing(void)
+{
+	static const char *const lines[] = {
+		"", "xen", "xen \n", "nobody 3 web1--incoming\n", "fake 3 web1\n", "qemu 3\n"};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(lines); i++) {
+		struct remus_error err = REMUS_ERROR_INIT;
+		CU_ASSERT_EQUAL(remus_standby_sweep(lines[i], 0, &err), -EINVAL);
+		CU_ASSERT(err.message[0] != 0);
+	}
+}
+
 static const struct unit_case cases[] = {
 	{"the pattern finds every fault", pattern_finds_every_fault},
 	{"fails over with whole memory", fails_over_whole},
@@ -431,6 +444,7 @@ static const struct unit_case cases[] = {
 	{"frames are numbered and echoed", frames_are_numbered_and_echoed},
 	{"a standby without its maker", standby_without_its_maker},
 	{"refusals name their cause", refusals},
+	{"a mark that names no standby", marks_of_nothing},
 };
 
 int main(void)

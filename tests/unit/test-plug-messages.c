@@ -20,6 +20,7 @@
 #include <netlink/route/classifier.h>
 #include <netlink/route/cls/matchall.h>
 #include <netlink/route/qdisc.h>
+#include <netlink/route/qdisc/prio.h>
 
 static void take_object(struct nl_object *object, void *out)
 {
@@ -118,30 +119,53 @@ static struct tc_plug_qopt plug_options(struct nl_msg *msg, const char *kind)
 
 static void plug_messages(void)
 {
-	static const int action[] = {TCQ_PLUG_BUFFER, TCQ_PLUG_RELEASE_ONE, TCQ_PLUG_RELEASE_INDEFINITE};
-	struct nl_msg *msg = message_plug_new(34, 0x72650000, 1000000);
+	static const int action[] = {TCQ_PLUG_BUFFER, TCQ_PLUG_RELEASE_INDEFINITE};
+	struct nl_msg *msg = message_plug_new(34, 1, 0x72650000, 1000000);
 
 	CU_ASSERT_EQUAL(plug_options(msg, "plug").limit, 1000000); /* 0 would drop everything */
 	CU_ASSERT_EQUAL(nlmsg_hdr(msg)->nlmsg_flags & (NLM_F_CREATE | NLM_F_REPLACE | NLM_F_EXCL),
 			NLM_F_CREATE | NLM_F_REPLACE);
 	struct rtnl_qdisc *qdisc = (struct rtnl_qdisc *)parsed(msg);
 	CU_ASSERT_EQUAL(rtnl_tc_get_ifindex(TC_CAST(qdisc)), 34);
-	CU_ASSERT_EQUAL(rtnl_tc_get_parent(TC_CAST(qdisc)), TC_H_ROOT);
+	CU_ASSERT_EQUAL(rtnl_tc_get_parent(TC_CAST(qdisc)), 0x72640002);
 	CU_ASSERT_EQUAL(rtnl_tc_get_handle(TC_CAST(qdisc)), 0x72650000);
 	CU_ASSERT_STRING_EQUAL(rtnl_tc_get_kind(TC_CAST(qdisc)), "plug");
 	nl_object_put(OBJ_CAST(qdisc));
 	nlmsg_free(msg);
-	msg = message_plug_new(34, 0x72650000, UINT32_MAX);
+	msg = message_plug_new(34, 0, 0x72650000, UINT32_MAX);
 	CU_ASSERT_EQUAL(plug_options(msg, "plug").limit, INT32_MAX);
 	nlmsg_free(msg);
 
-	for (int i = 0; i < 3; i++) {
-		msg = message_plug_order(34, 0x72650000, (enum plug_order)i);
+	for (int i = 0; i < 2; i++) {
+		msg = message_plug_order(34, 0, 0x72650000, (enum plug_order)i);
 		CU_ASSERT_EQUAL(plug_options(msg, "plug").action, action[i]);
 		/* never makes one, nor takes another's place */
 		CU_ASSERT_EQUAL(nlmsg_hdr(msg)->nlmsg_flags & (NLM_F_CREATE | NLM_F_REPLACE), 0);
 		nlmsg_free(msg);
 	}
+}
+
+/* As libnl reads them. */
+static void band_messages(void)
+{
+	for (unsigned band = 0; band < BANDS; band++) {
+		struct nl_msg *msg = message_bands_turn(34, band);
+		CU_ASSERT_EQUAL(nlmsg_hdr(msg)->nlmsg_flags & (NLM_F_CREATE | NLM_F_REPLACE), 0);
+		struct rtnl_qdisc *qdisc = (struct rtnl_qdisc *)parsed(msg);
+		CU_ASSERT_EQUAL(rtnl_tc_get_parent(TC_CAST(qdisc)), TC_H_ROOT);
+		CU_ASSERT_STRING_EQUAL(rtnl_tc_get_kind(TC_CAST(qdisc)), "prio");
+		CU_ASSERT_EQUAL(rtnl_qdisc_prio_get_bands(qdisc), BANDS);
+		uint8_t *map = rtnl_qdisc_prio_get_priomap(qdisc);
+		CU_ASSERT_PTR_NOT_NULL_FATAL(map);
+		for (int i = 0; i <= TC_PRIO_MAX; i++)
+			CU_ASSERT_EQUAL(map[i], band);
+		nl_object_put(OBJ_CAST(qdisc));
+		nlmsg_free(msg);
+	}
+	struct nl_msg *msg = message_bands_new(34);
+	CU_ASSERT_EQUAL(nlmsg_hdr(msg)->nlmsg_flags & (NLM_F_CREATE | NLM_F_REPLACE | NLM_F_EXCL),
+			NLM_F_CREATE | NLM_F_REPLACE);
+	nlmsg_free(msg);
 }
 
 static void link_messages(void)
@@ -215,6 +239,7 @@ static const struct unit_case cases[] = {
 	{"filter equals libnl's", filter_equals_libnls},
 	{"filter reads back", filter_reads_back},
 	{"plug messages", plug_messages},
+	{"band messages", band_messages},
 	{"link messages", link_messages},
 	{"short answers", short_answers},
 };

@@ -77,7 +77,7 @@ static void epochs(void)
 	plug_kernel_boot(&kernel);
 	expect(frames(1), 1);
 	struct remus_netbuf *nb = open_plug(0);
-	CU_ASSERT_EQUAL(kernel.plug.limit, 64u << 20);
+	CU_ASSERT_EQUAL(kernel.plug[0].limit, 64u << 20);
 	struct redirect gate = {.index = 5, .gate = kernel.gate};
 	CU_ASSERT(redirect_leads(&kernel.base, &gate));
 	int a = frames(3);
@@ -128,7 +128,7 @@ static void one_sealed_epoch(void)
 	int b = frames(2), asked = kernel.asked;
 	CU_ASSERT_EQUAL(OPS.seal(nb, 2, &err), -EBUSY); /* I10 */
 	UNIT_ASSERT_MESSAGE(err, "epoch 1 is sealed");
-	CU_ASSERT_EQUAL(kernel.asked, asked); /* a second BUFFER would have lost the count */
+	CU_ASSERT_EQUAL(kernel.asked, asked); /* there are but two bands */
 	DO(nb, release, 1);
 	expect(a, 3);
 	DO(nb, seal, 2);
@@ -188,7 +188,7 @@ static void no_leak_while_sending(void)
 	}
 	nb = open_plug(0);
 	kernel.meanwhile = NULL;
-	int waiting = kernel.plug.length; /* since the new plug; all older ones are gone */
+	int waiting = kernel_length(&kernel); /* since the new plug; all older ones are gone */
 	int a = frames(2);
 	silent();
 	DO(nb, pass);
@@ -279,7 +279,8 @@ static void foreign_filter(void)
 
 static void missing_modules(void)
 {
-	static const char *const module[] = {"sch_plug", "ifb", "act_mirred", "cls_matchall", "sch_ingress"};
+	static const char *const module[] = {"sch_prio",   "sch_plug",	   "ifb",
+					     "act_mirred", "cls_matchall", "sch_ingress"};
 	struct remus_netbuf *nb;
 
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(module); i++) {

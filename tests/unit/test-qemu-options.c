@@ -32,6 +32,16 @@ static int walk(const char *line, const struct remus_qemu_how *how, struct remus
 	return remus_qemu_options(argv, argc, how, guest, err);
 }
 
+static int check_files(const struct remus_qemu_description *d, const struct remus_qemu_guest *guest,
+		       struct remus_error *err)
+{
+	static struct remus_report report;
+
+	memset(&report, 0, sizeof report);
+	remus_qemu_description_check_files(d, guest, &report);
+	return remus_report_first(&report, err);
+}
+
 static void join(const struct remus_args *args, char *out, size_t size)
 {
 	size_t n = 0;
@@ -310,6 +320,26 @@ static void chained(void)
 	remus_qemu_guest_free(&second);
 }
 
+/* A check tells of every option, not of the first; what depends on a refused one isn't guessed at. */
+static void all_at_once(void)
+{
+	static struct remus_report report;
+	struct remus_qemu_guest guest;
+	static const char *const argv[] = {
+		"-M",	   "microvm,memory-backend=ram0", "-hda", "disk.img", "-foo",
+		"-device", "virtio-balloon-device",	  "-usb"};
+	static const char *const words[] = {"-hda", "-foo",	   "virtio-balloon",
+					    "-usb", "-nodefaults", "send-configuration"};
+
+	memset(&report, 0, sizeof report);
+	remus_qemu_options_check((char *const *)(uintptr_t)argv, REMUS_ARRAY_SIZE(argv), &primary, &guest,
+				 &report);
+	CU_ASSERT_EQUAL(remus_report_count(&report, REMUS_FINDING_FATAL), REMUS_ARRAY_SIZE(words));
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(words) && i < report.count; i++)
+		CU_ASSERT(strstr(report.list[i].what, words[i]) != NULL);
+	CU_ASSERT_EQUAL(guest.args.n, 0); /* nothing to start a standby with */
+}
+
 static void limits(void)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
@@ -369,22 +399,22 @@ static void description(void)
 	CU_ASSERT_EQUAL(d.firmware_hash, 0xfedcba9876543210);
 	CU_ASSERT_EQUAL(d.argc, guest.args.n);
 	CU_ASSERT_STRING_EQUAL(d.argv[d.argc - 1], "with,comma");
-	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), 0);
+	CU_ASSERT_EQUAL(check_files(&d, &guest, &err), 0);
 
 	CU_ASSERT_EQUAL(pwrite(fd, "K", 1, 0), 1); /* same size, other content */
-	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), -EINVAL);
+	CU_ASSERT_EQUAL(check_files(&d, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, path);
 	UNIT_ASSERT_MESSAGE(err, "differs");
 	CU_ASSERT_EQUAL(ftruncate(fd, REMUS_QEMU_FILE_MAX + 1), 0); /* sparse */
-	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), -EFBIG);
+	CU_ASSERT_EQUAL(check_files(&d, &guest, &err), -EFBIG);
 	unlink(path);
-	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), -ENOENT);
+	CU_ASSERT_EQUAL(check_files(&d, &guest, &err), -ENOENT);
 	UNIT_ASSERT_MESSAGE(err, "copy it there");
 	remus_qemu_guest_free(&guest);
 
 	/* A file that the list names but the description doesn't vouch for, and one that isn't a file. */
 	CU_ASSERT_EQUAL_FATAL(walk(BASE "-kernel /etc/shadow", &standby, &guest, &err), 0);
-	CU_ASSERT_EQUAL(remus_qemu_description_check_files(&d, &guest, &err), -EINVAL);
+	CU_ASSERT_EQUAL(check_files(&d, &guest, &err), -EINVAL);
 	UNIT_ASSERT_MESSAGE(err, "lacks the checksum of /etc/shadow");
 	remus_qemu_guest_free(&guest);
 	uint64_t size, hash;
@@ -507,14 +537,10 @@ static void values(void)
 }
 
 static const struct unit_case cases[] = {
-	{"refuses by name and with the reason", refused},
-	{"says what is lacking", lacking},
-	{"rewrites for the standby", rewritten},
-	{"a standby can be protected in its turn", chained},
-	{"limits", limits},
-	{"description and files", description},
-	{"hostile descriptions", hostile_descriptions},
-	{"firmware patches", firmware_patches},
-	{"values", values},
+	{"refuses by name and with the reason", refused}, {"says what is lacking", lacking},
+	{"rewrites for the standby", rewritten},	  {"a standby can be protected in its turn", chained},
+	{"every refused option is told", all_at_once},	  {"limits", limits},
+	{"description and files", description},		  {"hostile descriptions", hostile_descriptions},
+	{"firmware patches", firmware_patches},		  {"values", values},
 };
 UNIT_MAIN("qemu-options", cases)

@@ -7,30 +7,18 @@
 #include <unistd.h>
 #include "check.h"
 #include "client.h"
+#include "protection.h"
 #include "show.h"
 #include "verb.h"
-#include "remus/domain.h"
 #include "remus/link.h"
 #include "remus/util.h"
 
 static const struct ctl_option options[] = {
-	{"to", "to", CTL_TEXT, "HOST[:PORT]", .check = ctl_check_address,
-	 .help = "the backup's remusd (needed)"},
-	{"name", "name", CTL_TEXT, "NAME", .check = ctl_check_name,
-	 .help = "what to call the guest from now on"},
+	CTL_PROTECTION_OPTIONS,
 	{"interval", "interval_ms", CTL_NUMBER, "MS", 1, 10000, .help = "length of an epoch"},
-	{"arbiter", "arbiter", CTL_TEXT, "URI", .check = ctl_check_arbiter,
-	 .help = "file:DIRECTORY that both hosts reach, or manual"},
 	{"on-backup-loss", "on_backup_loss", CTL_WORD, "solo|hold", .words = "solo hold",
 	 .help = "go on alone, or hold the guest's output"},
-	{"egress", "egress", CTL_LIST, "URI", .check = ctl_check_egress,
-	 .help = "where a NIC's frames go, in the NICs' order"},
-	{"standby-egress", "standby_egress", CTL_LIST, "URI", .check = ctl_check_egress,
-	 .help = "the same on the backup; default: as --egress"},
 	{"cache-mib", "cache_mib", CTL_NUMBER, "MIB", 1, 1048576, .help = "cap of the base cache for deltas"},
-	{"hold-mib", "hold_mib", CTL_NUMBER, "MIB", 1, 65536, .help = "cap of held frames, for each NIC"},
-	{"tracking", "tracking", CTL_WORD, "METHOD", .words = "auto uffd-wp soft-dirty compare",
-	 .help = "auto, uffd-wp, soft-dirty or compare"},
 	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
 	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,
 	 .help = "silence that means the other host is dead"},
@@ -43,27 +31,17 @@ static int check(const struct ctl_call *call, struct remus_error *err)
 	const json_t *request = call->request;
 	const json_t *beat = json_object_get(request, "heartbeat_ms"),
 		     *dead = json_object_get(request, "dead_ms");
-	size_t nics = json_array_size(json_object_get(request, "egress"));
-	size_t standby = json_array_size(json_object_get(request, "standby_egress"));
 	json_int_t beat_ms = beat ? json_integer_value(beat) : (json_int_t)REMUS_DEFAULT_HEARTBEAT_MS;
 	json_int_t dead_ms = dead ? json_integer_value(dead) : (json_int_t)REMUS_DEFAULT_DEAD_MS;
 
-	if (!json_object_get(request, "to"))
-		return remus_fail(err, -EINVAL, "protect needs --to HOST[:PORT]: the host that takes over");
-	if (dead_ms < 2 * beat_ms)
-		return remus_fail(
+	int rc = ctl_check_protection(call, err);
+	if (rc == 0 && dead_ms < 2 * beat_ms)
+		rc = remus_fail(
 			err, -EINVAL,
 			"--dead %lld ms is less than two heartbeats of %lld ms: one late heartbeat would "
 			"look like a dead host",
 			(long long)dead_ms, (long long)beat_ms);
-	if (nics > REMUS_NICS_MAX || standby > REMUS_NICS_MAX)
-		return remus_fail(err, -EINVAL, "--egress is for at most %d NICs", REMUS_NICS_MAX);
-	if (standby && nics && standby != nics) /* none: those of an earlier session here */
-		return remus_fail(err, -EINVAL,
-				  "--standby-egress is given %zu times and --egress %zu times: each "
-				  "NIC needs one of both",
-				  standby, nics);
-	return 0;
+	return rc;
 }
 
 /* One line, rewritten, on a terminal; elsewhere a line for each new state. */

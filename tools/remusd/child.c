@@ -81,6 +81,13 @@ static enum remus_command next_command(void *context)
 		{"quit", REMUS_COMMAND_QUIT},
 	};
 	const char *word = json_string_value(json_object_get(message, "cmd"));
+	if (word && !strcmp(word, "check") && !c->check.request &&
+	    key_parse(json_string_value(json_object_get(message, "key")), c->check.key) == 0) {
+		c->check.id = (unsigned)json_integer_value(json_object_get(message, "id"));
+		c->check.request = json_incref(json_object_get(message, "request"));
+		json_decref(message);
+		return REMUS_COMMAND_CHECK;
+	}
 	enum remus_command found = REMUS_COMMAND_NONE;
 	for (size_t i = 0; word && i < REMUS_ARRAY_SIZE(commands); i++)
 		if (!strcmp(word, commands[i].word))
@@ -130,7 +137,8 @@ static int admit(void *context, const struct remus_hello *hello, struct remus_er
 
 	memcpy(key.session, hello->session, sizeof key.session);
 	key_hex(&key, hex);
-	message_send(c->fd, json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:I}", "t", "admit", "session", hex,
+	message_send(c->fd, json_pack("{s:s, s:b, s:s, s:I, s:s, s:s, s:s, s:I}", "t", "admit", "check",
+				      (hello->features_required & REMUS_FEATURE_CHECK) != 0, "session", hex,
 				      "generation", (json_int_t)hello->generation, "name", hello->domain,
 				      "arbiter", hello->arbiter, "egress", hello->egress, "interval_ms",
 				      (json_int_t)hello->interval_ms));

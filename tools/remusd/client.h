@@ -6,7 +6,7 @@
 #include "remus/control.h"
 #include "remusd.h"
 
-enum wait { WAIT_NONE, WAIT_PROTECT, WAIT_UNPROTECT, WAIT_FAILOVER, WAIT_ATTACH, WAIT_EVENTS };
+enum wait { WAIT_NONE, WAIT_PROTECT, WAIT_UNPROTECT, WAIT_FAILOVER, WAIT_ATTACH, WAIT_CHECK, WAIT_EVENTS };
 
 struct client {
 	struct client *next;
@@ -26,6 +26,8 @@ void client_error(struct client *client, int code, const char *message);
 
 /* Is every member of a request what docs/control.md says? -EINVAL names the one that isn't. */
 int request_check(const json_t *request, struct remus_error *err);
+/* checks.c */
+void verb_check(struct daemon *d, struct client *client, json_t *request);
 /* Carry out a request: answer at once, or set client->wait. */
 void verb_run(struct daemon *d, struct client *client, json_t *request);
 

@@ -155,10 +155,24 @@ static void tell(struct client *c, struct session *s, const json_t *end)
 		else if (in_state(s, "relay"))
 			client_ok(c, session_json(s));
 		return;
+	case WAIT_CHECK: /* control_check_done() answers */
 	case WAIT_NONE:
 	case WAIT_EVENTS:
 		return;
 	}
+}
+
+void control_check_done(struct daemon *d, struct session *s, json_t *result, int code, const char *why)
+{
+	for (struct client *c = d->clients; c; c = c->next) {
+		if (c->wait != WAIT_CHECK || c->session_id != s->id || c->done)
+			continue;
+		if (result)
+			client_ok(c, json_incref(result));
+		else
+			client_error(c, code, why);
+	}
+	json_decref(result);
 }
 
 void control_session_changed(struct daemon *d, struct session *s, const json_t *end)

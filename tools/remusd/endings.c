@@ -7,6 +7,7 @@
  *   receiver, standing by the standby is killed: it must never run by itself
  *   receiver, active      the guest runs on; its network is forwarded again
  *   relay                 started again
+ *   check                 whoever asked is told
  */
 #include "remusd.h"
 
@@ -123,6 +124,7 @@ static void receiver_died(struct daemon *d, struct session *s)
 	if (s->guest_pid > 0)
 		kill(s->guest_pid,
 		     SIGKILL); /* our own grandchild, reaped by us alone: the pid can't be another's */
+	spawn_sweep(d, s->dir);
 	over(d, s);
 }
 
@@ -147,12 +149,16 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	session_readable(d, s);
 	close(s->fd);
 	s->fd = -1;
+	check_over(d, s);
 	bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
 	if (WIFSIGNALED(wait_status))
 		remus_warn("%s child of %s (pid %d) was killed by signal %d", role_name(s->role), s->name,
 			   (int)pid, WTERMSIG(wait_status));
 	bool stays = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_GUEST_STAYS;
-	if (stays && d->stopping && !s->detached) {
+	if (s->role == ROLE_CHECK) {
+		over(d, s);
+		session_drop(d, s);
+	} else if (stays && d->stopping && !s->detached) {
 		leave_behind(d, s);
 	} else if (clean || stays || d->stopping) {
 		over(d, s);

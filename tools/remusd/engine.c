@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -23,23 +24,10 @@ struct setup {
 	struct remus_arbiter *arbiter;
 	const char *egress[REMUS_NICS_MAX];
 	int egresses;
-	char standby_egress[1024];
+	char standby_egress[WANTED_EGRESS_MAX];
 	char *host, *port;
 	struct remus_protect_config config;
 };
-
-static const char *text_of(const json_t *request, const char *name, const char *otherwise)
-{
-	const char *text = json_string_value(json_object_get(request, name));
-	return text ? text : otherwise;
-}
-
-static uint64_t number_of(const json_t *request, const char *name, uint64_t otherwise)
-{
-	const json_t *value = json_object_get(request, name);
-	return json_is_integer(value) && json_integer_value(value) >= 0 ? (uint64_t)json_integer_value(value)
-									: otherwise;
-}
 
 /* -ENOENT and -ESRCH tell a client that there is no such domain (docs/control.md). When it is something else that is
  * missing, an interface or the arbiter's directory, they must not. */
@@ -56,43 +44,27 @@ static int not_the_domain(int rc, struct remus_error *err)
 static int open_guest(struct child *child, struct setup *s, struct remus_error *err)
 {
 	const struct session *session = child->session;
-	char backend[16];
-	const char *colon = strchr(session->locator, ':');
 	struct remus_nic nic[REMUS_NICS_MAX];
 	struct remus_domain_config config = {.run_dir = child->dir};
+	const struct remus_domain_ops *ops;
+	const char *place;
 
-	snprintf(backend, sizeof backend, "%.*s", colon ? (int)(colon - session->locator) : 0,
-		 session->locator);
-	const struct remus_domain_ops *ops = remus_domain_backend(backend);
-	if (!ops || !colon)
-		return remus_fail(err, -EINVAL, "%s: no such kind of domain; use qemu:QMP-SOCKET or xen:NAME",
-				  session->locator);
-	int rc = remus_track_method_parse(text_of(session->request, "tracking", "auto"), &config.tracking,
-					  err);
+	int rc = wanted_backend(session->locator, &ops, &place, err);
 	if (rc == 0)
-		rc = ops->open(colon + 1, &config, &s->guest.domain, err);
+		rc = remus_track_method_parse(wanted_text(session->request, "tracking", "auto"),
+					      &config.tracking, err);
+	if (rc == 0)
+		rc = ops->open(place, &config, &s->guest.domain, err);
 	if (rc < 0)
 		return rc;
 	int nics = ops->nics(s->guest.domain, nic, REMUS_NICS_MAX, err);
 	if (nics < 0)
 		return nics;
 	child_sockets(child, nic, nics);
-	const json_t *list = json_object_get(session->request, "egress");
-	for (size_t i = 0; i < json_array_size(list) && i < REMUS_NICS_MAX; i++)
-		s->egress[s->egresses++] = json_string_value(json_array_get(list, i));
+	s->egresses = wanted_egress(session->request, s->egress);
 	rc = remus_guest_open_nics(&s->guest, nic, nics, s->egress, s->egresses,
-				   number_of(session->request, "hold_mib", 0) << 20, err);
+				   wanted_number(session->request, "hold_mib", 0) << 20, err);
 	return not_the_domain(rc, err);
-}
-
-static void join_egress(const json_t *list, char *out, size_t size)
-{
-	size_t n = 0;
-
-	out[0] = 0;
-	for (size_t i = 0; i < json_array_size(list) && n < size; i++)
-		n += (size_t)snprintf(out + n, size - n, "%s%s", i ? ";" : "",
-				      json_string_value(json_array_get(list, i)));
 }
 
 static int fill_config(struct child *child, struct setup *s, bool recover, struct remus_error *err)
@@ -102,28 +74,26 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	struct remus_protect_config *c = &s->config;
 	static char trace[PATH_MAX + 160];
 
-	c->arbiter_uri = text_of(r, "arbiter", "");
+	c->arbiter_uri = wanted_text(r, "arbiter", "");
 	int rc = remus_arbiter_create(c->arbiter_uri, &s->arbiter, err);
 	if (rc == 0 && !recover)
-		rc = remus_link_parse_address(text_of(r, "to", ""), &s->host, &s->port, err);
+		rc = remus_link_parse_address(wanted_text(r, "to", ""), &s->host, &s->port, err);
 	if (rc < 0)
 		return rc;
-	const json_t *standby_egress = json_object_get(r, "standby_egress");
-	join_egress(standby_egress ? standby_egress : json_object_get(r, "egress"), s->standby_egress,
-		    sizeof s->standby_egress);
+	wanted_standby_egress(r, s->standby_egress);
 	c->name = session->name;
 	c->host = s->host;
 	c->port = s->port;
 	c->key = session->key;
 	c->arbiter = s->arbiter;
 	c->standby_egress = s->standby_egress;
-	c->machine.interval_us = number_of(r, "interval_ms", 25) * 1000;
+	c->machine.interval_us = wanted_number(r, "interval_ms", 25) * 1000;
 	c->machine.on_backup_loss =
-		!strcmp(text_of(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
-	c->link.heartbeat_ms = (uint32_t)number_of(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
-	c->link.dead_ms = (uint32_t)number_of(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
-	c->cache_bytes = number_of(r, "cache_mib", 128) << 20;
-	c->threads = 1;
+		!strcmp(wanted_text(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
+	c->link.heartbeat_ms = (uint32_t)wanted_number(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
+	c->link.dead_ms = (uint32_t)wanted_number(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
+	c->cache_bytes = wanted_number(r, "cache_mib", 128) << 20;
+	c->threads = sysconf(_SC_NPROCESSORS_ONLN) > 1; /* on one processor it would only be in the way */
 	c->recover = recover;
 	if (child->options->trace_dir) {
 		snprintf(trace, sizeof trace, "%s/%s.primary.trace", child->options->trace_dir,
@@ -140,7 +110,12 @@ static int relay(struct child *child, struct setup *s, struct remus_outcome *out
 	struct remus_error err = REMUS_ERROR_INIT;
 
 	child_supervisor(child, &supervisor);
-	int rc = child->quit ? 1 : remus_relay_run(&s->guest, &supervisor, outcome, &err);
+	int rc;
+	do {
+		if (child->check.request)
+			check_for_child(child, &s->guest);
+		rc = child->quit ? 1 : remus_relay_run(&s->guest, &supervisor, outcome, &err);
+	} while (rc == 2);
 	if (rc < 0) {
 		child_failed(child, &err);
 		return EXIT_FAILURE;
@@ -303,8 +278,9 @@ int relay_main(struct child *child)
 
 	/* What became of the session before stays to be seen, or a guest that went on alone would look as if
 	 * nobody had wanted it protected. */
-	snprintf(outcome.word, sizeof outcome.word, "%s", text_of(child->session->status, "state", ""));
-	snprintf(outcome.reason, sizeof outcome.reason, "%s", text_of(child->session->status, "reason", ""));
+	snprintf(outcome.word, sizeof outcome.word, "%s", wanted_text(child->session->status, "state", ""));
+	snprintf(outcome.reason, sizeof outcome.reason, "%s",
+		 wanted_text(child->session->status, "reason", ""));
 
 	if (rc < 0) {
 		child_failed(child, &err);

@@ -28,10 +28,13 @@
 
 #define STRANGERS_MAX	 16 /* connections that have not been admitted yet; more are turned away (I11) */
 #define STOP_DEADLINE_MS 9000
+#define WATCHDOG_S	 60 /* a pause, a stalled link and a mapping of much memory in a row stay below */
+#define WATCHDOG_MAX_S	 86400
 
 static const char usage[] =
 	"usage: remusd [--run-dir DIR] [--listen HOST[:PORT] | --no-listen] [--control PATH]\n"
-	"              [--control-group GROUP] [--arbiter URI] [--trace DIR] [--log-level LEVEL]\n"
+	"              [--control-group GROUP] [--arbiter URI] [--trace DIR] [--watchdog SECONDS]\n"
+	"              [--log-level LEVEL]\n"
 	"       remusd --version | --help\n"
 	"\n"
 	"The daemon of one host: protects guests of this host and stands by for guests of others.\n"
@@ -43,6 +46,7 @@ static const char usage[] =
 	"  --control-group GROUP  who besides its owner may use it (mode 0660)\n"
 	"  --arbiter URI          this host's way to the arbiter, overrides what a primary names\n"
 	"  --trace DIR            write what was sealed, acknowledged and released when\n"
+	"  --watchdog SECONDS     kill an engine that has hung for so long (default 60)\n"
 	"  --log-level LEVEL      error, warning, info (default) or debug\n";
 
 static int fail_usage(const char *fmt, const char *what)
@@ -64,6 +68,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		GROUP,
 		ARBITER,
 		TRACE,
+		WATCHDOG,
 		LEVEL,
 		SHOW_VERSION,
 		SHOW_HELP
@@ -76,6 +81,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"control-group", required_argument, NULL, GROUP},
 		{"arbiter", required_argument, NULL, ARBITER},
 		{"trace", required_argument, NULL, TRACE},
+		{"watchdog", required_argument, NULL, WATCHDOG},
 		{"log-level", required_argument, NULL, LEVEL},
 		{"version", no_argument, NULL, SHOW_VERSION},
 		{"help", no_argument, NULL, SHOW_HELP},
@@ -85,11 +91,13 @@ static int parse_options(int argc, char **argv, struct options *o)
 	enum remus_log_level level;
 	struct remus_arbiter *probe;
 	const char *listen = NULL;
+	char *end;
 	int c;
 
 	if (remus_default_run_dir(o->run_dir, sizeof o->run_dir, &err) < 0)
 		return fail_usage("--run-dir: %s", err.message);
 	o->listen = true;
+	o->watchdog_s = WATCHDOG_S;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case RUN_DIR:
@@ -115,6 +123,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case TRACE:
 			o->trace_dir = optarg;
+			break;
+		case WATCHDOG:
+			o->watchdog_s = (unsigned)strtoul(optarg, &end, 10);
+			if (*end || end == optarg || o->watchdog_s < 1 || o->watchdog_s > WATCHDOG_MAX_S)
+				return fail_usage("--watchdog %s: give seconds, 1 to 86400", optarg);
 			break;
 		case LEVEL:
 			if (remus_log_level_parse(optarg, &level) < 0)
@@ -281,7 +294,10 @@ static void loop(struct daemon *d)
 			control_accept(d);
 		if (fds[2].revents)
 			accept_primary(d);
+		for (struct session *s = d->sessions; s; s = s->next)
+			session_watch(d, s);
 		control_tell_events(d);
+		checks_expire(d);
 		if (d->sweep_us && remus_now_us() >= d->sweep_us)
 			sweep_gates(d);
 	}

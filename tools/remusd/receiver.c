@@ -28,7 +28,11 @@ int receiver_main(struct child *child, int socket)
 	}
 	child_outcome(child, &outcome);
 	if (outcome.guest_here) {
-		rc = child->quit ? 1 : remus_relay_run(&guest, &supervisor, &outcome, &err);
+		do { /* it may have been asked for while the guest was being activated */
+			if (child->check.request)
+				check_for_child(child, &guest);
+			rc = child->quit ? 1 : remus_relay_run(&guest, &supervisor, &outcome, &err);
+		} while (rc == 2);
 		if (rc < 0)
 			child_failed(child, &err);
 	}

@@ -173,8 +173,9 @@ static void settle(struct daemon *d, const json_t *record)
 		   armed ? ", killed while protecting it" : "");
 	if (!end_process(pid, started, SIGTERM, 8000))
 		end_process(pid, started, SIGKILL, 1000);
-	if (role == ROLE_RECEIVER && !active) {
+	if (role == ROLE_CHECK || (role == ROLE_RECEIVER && !active)) {
 		end_process(guest, guest_started, SIGKILL, 1000);
+		spawn_sweep(d, dir);
 		remove_tree(dir);
 		return;
 	}
@@ -194,12 +195,7 @@ static void settle(struct daemon *d, const json_t *record)
 	else
 		remove_tree(dir);
 	const char *hex = json_string_value(json_object_get(record, "session"));
-	s->keyed = hex && strlen(hex) == 2 * REMUS_SESSION_SIZE;
-	for (int i = 0; s->keyed && i < REMUS_SESSION_SIZE; i++) {
-		unsigned byte = 0;
-		sscanf(hex + 2 * i, "%2x", &byte);
-		s->key.session[i] = (uint8_t)byte;
-	}
+	s->keyed = key_parse(hex, s->key.session) == 0;
 	s->key.generation = (uint64_t)json_integer_value(json_object_get(record, "generation"));
 	int rc = role == ROLE_ENGINE ? spawn_engine(d, s, true, &err) : spawn_relay(d, s, &err);
 	if (rc < 0) {

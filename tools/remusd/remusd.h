@@ -9,12 +9,16 @@
  *   control.c    clients of the control socket: requests in, answers out
  *   request.c    what a request may hold
  *   verbs.c      what they can ask for
+ *   checks.c     one of these: would protection work?
+ *   guests.c     what an operator means by it
  *   sessions.c   the table of domains, and what children say
  *   endings.c    what happens when one ends
  *   spawn.c      making children
  *   child.c      the child's end of the pair: struct remus_supervisor
  *   engine.c     a child that protects (and then relays) a guest
  *   receiver.c   a child that stands by for one
+ *   check.c      a child that checks a guest, or a relay that does
+ *   wanted.c     reading a request, in a child
  *   record.c     what a daemon that was killed left behind
  *   events.c     history of events
  *   status.c     struct remus_status as JSON
@@ -41,9 +45,19 @@ struct options {
 	char *group;	 /* of the control socket */
 	char *arbiter;	 /* URI or NULL */
 	char *trace_dir; /* or NULL */
+	unsigned watchdog_s;
 };
 
-enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY };
+enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY, ROLE_CHECK };
+
+/* A check of a session's guest under way. */
+struct checking {
+	unsigned id; /* 0 = none: what a child still says of an older one is not listened to */
+	uint8_t key[REMUS_SESSION_SIZE];
+	uint64_t deadline_us;
+	char step[128];
+	json_t *findings, *asked; /* array; {"domain", "name", "to"} */
+};
 
 /* One domain on this host. */
 struct session {
@@ -54,6 +68,7 @@ struct session {
 	pid_t pid;		/* of the child, 0 = none: the session is over and kept to be shown */
 	int fd;			/* to the child */
 	uint64_t since_us;	/* the child's start */
+	uint64_t heard_us;	/* its last word */
 	unsigned restarts;	/* of a relay or recovery in a row */
 	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
 	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
@@ -68,6 +83,7 @@ struct session {
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
+	struct checking check;
 };
 
 struct daemon {
@@ -90,7 +106,23 @@ uint64_t events_last(void);
 /* status.c */
 json_t *status_json(const struct remus_status *status);
 void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
+int key_parse(const char *hex, uint8_t session[REMUS_SESSION_SIZE]); /* -EINVAL; @hex may be NULL */
 
+/* guests.c */
+void guest_name(const char *locator, char out[128]); /* "qemu:/run/vms/web1.qmp" -> "web1" */
+/* Does this host run on Xen, so that the name of a domain that remusd doesn't know yet is one of Xen's? */
+bool guest_on_xen(void);
+/* @request with what isn't said in it: from an earlier session of the domain (@s may be NULL), else the defaults. New. */
+json_t *guest_request(const struct daemon *d, const struct session *s, const json_t *request);
+
+/* checks.c */
+/* A child's words on the check of @s. false: they are of something else. */
+bool check_message(struct daemon *d, struct session *s, const char *type, const json_t *message);
+/* Give up those that take too long. */
+void checks_expire(struct daemon *d);
+/* @s has no child any more. */
+void check_over(struct daemon *d, struct session *s);
+void check_clear(struct session *s);
 /* sessions.c */
 struct session *session_find(struct daemon *d, const char *domain);
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
@@ -100,6 +132,8 @@ json_t *session_json(const struct session *s); /* new */
 /* An event of @s, in the log and for whoever follows. */
 void session_event(struct session *s, const char *level, const char *kind, const char *text);
 /* A message from a session's child is waiting, or its end of the pair is closed. */
+/* Kill a child that has not said a word for longer than it may. */
+void session_watch(const struct daemon *d, struct session *s);
 void session_readable(struct daemon *d, struct session *s);
 /* A child ended. */
 void session_reap(struct daemon *d, pid_t pid, int wait_status);
@@ -116,6 +150,9 @@ const char *role_name(enum role role);
 int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err);
 int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err);
 int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus_error *err);
+/* A process that ends what a killed standby left, by the mark in its directory @dir (remus/domain.h). */
+void spawn_sweep(struct daemon *d, const char *dir);
+int spawn_check(struct daemon *d, struct session *s, struct remus_error *err);
 
 /* child.c */
 struct child {
@@ -125,6 +162,12 @@ struct child {
 	char dir[PATH_MAX];
 	const struct options *options;
 	struct session *session; /* the child's copy */
+	struct {
+		unsigned id;
+		uint8_t key[REMUS_SESSION_SIZE];
+		json_t *request; /* NULL = none */
+		bool busy;	 /* one is being made, in a thread */
+	} check;
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
 struct remus_nic;
@@ -137,10 +180,24 @@ json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, o
 /* Exit status of a child that was told to go while its guest runs on, on this host. */
 #define EXIT_GUEST_STAYS 3
 
-/* engine.c, receiver.c: main functions of children; return the exit status */
+/* wanted.c: members of a request */
+#define WANTED_EGRESS_MAX 4096
+const char *wanted_text(const json_t *request, const char *name, const char *otherwise);
+uint64_t wanted_number(const json_t *request, const char *name, uint64_t otherwise);
+/* The backend of "qemu:PATH", and the PATH in @locator. */
+int wanted_backend(const char *locator, const struct remus_domain_ops **ops, const char **place,
+		   struct remus_error *err);
+int wanted_egress(const json_t *request, const char *out[REMUS_NICS_MAX]); /* how many */
+void wanted_standby_egress(const json_t *request, char out[WANTED_EGRESS_MAX]);
+
+/* check.c: carry out child->check; @held: the guest that this child has open, or NULL. */
+void check_for_child(struct child *child, const struct remus_guest *held);
+
+/* engine.c, receiver.c, check.c: main functions of children; return the exit status */
 int engine_main(struct child *child, bool recover);
 int relay_main(struct child *child);
 int receiver_main(struct child *child, int socket);
+int check_main(struct child *child);
 
 /* control.c */
 int control_open(struct daemon *d, struct remus_error *err);
@@ -149,6 +206,8 @@ int control_poll_count(const struct daemon *d);
 struct pollfd;
 int control_poll_fill(const struct daemon *d, struct pollfd *fds);
 void control_poll_done(struct daemon *d, const struct pollfd *fds, int count);
+/* Answer those that wait for the check of @s: @result (stolen), or NULL and why there is none. */
+void control_check_done(struct daemon *d, struct session *s, json_t *result, int code, const char *why);
 /* Something a waiting client may wait for has happened to @s: its status changed, it failed, it ended. */
 void control_session_changed(struct daemon *d, struct session *s, const json_t *failure);
 /* @s has no child any more: whoever still waits gets an answer. */

@@ -15,11 +15,12 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define TOMBSTONES 16 /* ended sessions that status still shows */
+#define TOMBSTONES	 16 /* ended sessions that status still shows */
+#define RECEIVER_GRACE_S 90 /* preparing and activating a standby have up to 70 s of their own */
 
 const char *role_name(enum role role)
 {
-	static const char *const names[] = {"primary", "backup", "relay"};
+	static const char *const names[] = {"primary", "backup", "relay", "check"};
 	return names[role];
 }
 
@@ -33,7 +34,7 @@ struct session *session_find(struct daemon *d, const char *domain)
 	struct session *dead = NULL;
 
 	for (struct session *s = d->sessions; s; s = s->next) {
-		if (strcmp(s->name, domain) && strcmp(s->locator, domain))
+		if (s->role == ROLE_CHECK || (strcmp(s->name, domain) && strcmp(s->locator, domain)))
 			continue;
 		if (s->pid)
 			return s;
@@ -99,6 +100,7 @@ void session_drop(struct daemon *d, struct session *s)
 	json_decref(s->request);
 	json_decref(s->status);
 	json_decref(s->sockets);
+	check_clear(s);
 	free(s);
 }
 
@@ -180,18 +182,8 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 
 static int parse_key(const json_t *message, struct remus_key *key)
 {
-	const char *hex = json_string_value(json_object_get(message, "session"));
-
-	if (!hex || strlen(hex) != 2 * REMUS_SESSION_SIZE)
-		return -EINVAL;
-	for (int i = 0; i < REMUS_SESSION_SIZE; i++) {
-		unsigned byte;
-		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
-			return -EINVAL;
-		key->session[i] = (uint8_t)byte;
-	}
 	key->generation = (uint64_t)json_integer_value(json_object_get(message, "generation"));
-	return 0;
+	return key_parse(json_string_value(json_object_get(message, "session")), key->session);
 }
 
 /* I4: a session's generations only grow, and one domain has one standby. */
@@ -204,7 +196,9 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 		if (s == mine)
 			continue;
 		bool same = s->keyed && !memcmp(s->key.session, key->session, sizeof key->session);
-		if (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation)
+		bool asks = s->check.id && !memcmp(s->check.key, key->session, sizeof key->session);
+		if (asks ||
+		    (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation))
 			return "the guest runs on this same host: its backup must be another one";
 		if (same && s->key.generation >= key->generation) {
 			snprintf(
@@ -241,6 +235,7 @@ static void take_request(struct session *s, const json_t *message)
 static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
+	bool check = json_is_true(json_object_get(message, "check"));
 	const char *why;
 	struct remus_key key;
 
@@ -250,9 +245,16 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 		session_name(s, name);
 		why = refuse_hello(d, s, &key, s->name);
 	}
+	if (check)
+		session_name(s, "connection"); /* only a question: it stays a stranger's */
 	if (why) {
 		message_send(s->fd, json_pack("{s:s, s:i}", "refused", why, "code", -EBUSY));
-		session_event(s, "warning", "refused", why);
+		if (!check)
+			session_event(s, "warning", "refused", why);
+		return;
+	}
+	if (check) {
+		message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 		return;
 	}
 	s->key = key;
@@ -284,7 +286,7 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 {
 	const char *type = json_string_value(json_object_get(message, "t"));
 
-	if (!type)
+	if (!type || check_message(d, s, type, message))
 		return;
 	if (!strcmp(type, "status")) {
 		on_status(d, s, json_object_get(message, "status"));
@@ -321,7 +323,28 @@ void session_readable(struct daemon *d, struct session *s)
 		json_t *message = message_receive(s->fd, &error);
 		if (!message)
 			return; /* EAGAIN, or EOF: SIGCHLD tells */
+		s->heard_us = remus_now_us();
 		on_message(d, s, message);
 		json_decref(message);
 	}
+}
+
+/*
+ * A child publishes its status every second at least, except in a call that takes long, and those have deadlines of
+ * their own: the longest is a standby's activation. Calls without one (a xenstored that hangs) end here (I8): what
+ * follows is what follows any death of a child.
+ */
+void session_watch(const struct daemon *d, struct session *s)
+{
+	uint64_t limit_s = d->options.watchdog_s + (s->role == ROLE_RECEIVER ? RECEIVER_GRACE_S : 0);
+	uint64_t silent_s = (remus_now_us() - s->heard_us) / 1000000;
+	char text[160];
+
+	if (!s->pid || silent_s < limit_s)
+		return;
+	snprintf(text, sizeof text, "its process (pid %d) has hung for %llu s and is killed", (int)s->pid,
+		 (unsigned long long)silent_s);
+	session_event(s, "error", "hung", text);
+	kill(s->pid, SIGKILL); /* SIGCHLD does the rest */
+	s->heard_us = remus_now_us();
 }

@@ -14,8 +14,11 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
+
+#define SWEEP_PATIENCE_MS 12000 /* a keeper that lost its receiver needs less to end its domain */
 
 static void close_daemon_side(struct daemon *d, const struct session *mine)
 {
@@ -50,7 +53,7 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 		close(pair[1]);
 		s->pid = pid;
 		s->fd = pair[0];
-		s->since_us = remus_now_us();
+		s->since_us = s->heard_us = remus_now_us();
 		s->outcome = false;
 		record_write(&d->options, s);
 		return pid;
@@ -73,6 +76,34 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 	return 0;
 }
 
+/* What hypervisors' libraries do is nothing for the daemon itself: they fork, take SIGCHLD, may exit. */
+void spawn_sweep(struct daemon *d, const char *dir)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	char path[PATH_MAX + 16], line[256] = "";
+
+	snprintf(path, sizeof path, "%s/" REMUS_STANDBY_MARK, dir);
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return;
+	bool marked = fgets(line, sizeof line, file);
+	fclose(file);
+	pid_t pid = marked ? fork() : -1;
+	if (pid < 0 && marked)
+		remus_error_log("a killed standby's domain can't be looked for (%s): %m", line);
+	if (pid)
+		return;
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	close_daemon_side(d, NULL);
+	prctl(PR_SET_NAME, "remus-sweep");
+	int rc = remus_standby_sweep(line, SWEEP_PATIENCE_MS, &err);
+	if (rc < 0)
+		remus_error_log("what a killed standby left: %s", err.message);
+	_exit(rc < 0);
+}
+
 int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err)
 {
 	struct child child;
@@ -92,6 +123,21 @@ int spawn_relay(struct daemon *d, struct session *s, struct remus_error *err)
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
 		_exit(relay_main(&child));
+	return pid < 0 ? (int)pid : 0;
+}
+
+int spawn_check(struct daemon *d, struct session *s, struct remus_error *err)
+{
+	struct child child;
+
+	s->role = ROLE_CHECK;
+	pid_t pid = make_child(d, s, &child, err);
+	if (pid == 0) {
+		child.check.id = s->check.id;
+		memcpy(child.check.key, s->check.key, sizeof child.check.key);
+		child.check.request = json_incref(s->request);
+		_exit(check_main(&child));
+	}
 	return pid < 0 ? (int)pid : 0;
 }
 

@@ -2,7 +2,9 @@
 /* struct remus_status as the JSON of docs/control.md. */
 #include "remusd.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 static json_t *number(uint64_t value)
 {
@@ -100,6 +102,20 @@ json_t *status_json(const struct remus_status *s)
 	if (s->locator[0])
 		json_object_set_new(o, "domain", json_string(s->locator));
 	return o;
+}
+
+int key_parse(const char *hex, uint8_t session[REMUS_SESSION_SIZE])
+{
+	unsigned byte;
+
+	if (!hex || strlen(hex) != 2 * REMUS_SESSION_SIZE)
+		return -EINVAL;
+	for (int i = 0; i < REMUS_SESSION_SIZE; i++) {
+		if (sscanf(hex + 2 * i, "%2x", &byte) != 1)
+			return -EINVAL;
+		session[i] = (uint8_t)byte;
+	}
+	return 0;
 }
 
 void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1])

@@ -17,31 +17,6 @@ static const char *text_of(const json_t *request, const char *name)
 	return json_string_value(json_object_get(request, name));
 }
 
-/* "qemu:/run/vms/web1.qmp" -> "web1"; a file name that says nothing ("qmp.sock") -> its directory's. */
-static void name_of(const char *locator, char out[128])
-{
-	static const char *const suffixes[] = {".sock", ".socket", ".qmp", ".monitor"};
-	char path[256];
-	const char *colon = strchr(locator, ':');
-
-	snprintf(path, sizeof path, "%s", colon ? colon + 1 : locator);
-	for (int round = 0; round < 2; round++) {
-		char *slash = strrchr(path, '/');
-		char *base = slash ? slash + 1 : path;
-		snprintf(out, 128, "%s", base);
-		for (size_t i = 0; i < REMUS_ARRAY_SIZE(suffixes); i++) {
-			size_t n = strlen(out), m = strlen(suffixes[i]);
-			if (n > m && !strcmp(out + n - m, suffixes[i]))
-				out[n - m] = 0;
-		}
-		if (strcmp(out, "qmp") && strcmp(out, "monitor"))
-			return;
-		if (!slash || slash == path)
-			return;
-		*slash = 0;
-	}
-}
-
 static struct session *need_session(struct daemon *d, struct client *c, const json_t *request)
 {
 	const char *domain = text_of(request, "domain");
@@ -92,34 +67,6 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 	return true;
 }
 
-/* Where remusd runs on Xen, the name of a domain that it doesn't know yet is one of Xen's. */
-static bool on_xen(void)
-{
-	return remus_domain_backend("xen") &&
-	       (!access("/dev/xen/privcmd", F_OK) || !access("/proc/xen/privcmd", F_OK));
-}
-
-/* What isn't said is taken from an earlier session of the domain on this host, else from the defaults, so that
- * status shows what is in force. */
-static void set_request(struct daemon *d, struct session *s, const json_t *request)
-{
-	static const char *const inherited[] = {"egress", "arbiter"};
-	char uri[PATH_MAX + 32];
-	json_t *whole = json_deep_copy(request);
-
-	for (size_t i = 0; i < REMUS_ARRAY_SIZE(inherited); i++)
-		if (!json_object_get(whole, inherited[i]) && json_object_get(s->request, inherited[i]))
-			json_object_set(whole, inherited[i], json_object_get(s->request, inherited[i]));
-	snprintf(uri, sizeof uri, "file:%s/arbiter", d->options.run_dir);
-	json_t *defaults =
-		json_pack("{s:s, s:i, s:s}", "arbiter", d->options.arbiter ? d->options.arbiter : uri,
-			  "interval_ms", 25, "on_backup_loss", "solo");
-	json_object_update_missing(whole, defaults);
-	json_decref(defaults);
-	json_decref(s->request);
-	s->request = whole;
-}
-
 static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 {
 	const char *domain = text_of(request, "domain"), *name = text_of(request, "name");
@@ -132,7 +79,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	}
 	struct session *s = session_find(d, domain);
 	bool known = s && (s->pid || (s->locator[0] && s->role == ROLE_RELAY));
-	if (!known && !strchr(domain, ':') && on_xen()) {
+	if (!known && !strchr(domain, ':') && guest_on_xen()) {
 		snprintf(locator, sizeof locator, "xen:%s", domain);
 		domain = locator;
 	}
@@ -162,7 +109,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -ENOENT, why);
 		return;
 	} else {
-		name_of(domain, derived);
+		guest_name(domain, derived);
 		if (!protect_new(d, c, domain, name ? name : derived, &s))
 			return;
 	}
@@ -173,7 +120,9 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	}
 	s->key.generation++;
 	s->keyed = true;
-	set_request(d, s, request);
+	json_t *whole = guest_request(d, s, request);
+	json_decref(s->request);
+	s->request = whole;
 	json_object_clear(s->status);
 	json_object_set_new(s->status, "role", json_string(role_name(ROLE_ENGINE)));
 	s->active = false;
@@ -275,7 +224,7 @@ static void verb_attach(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, "its network is forwarded already");
 		return;
 	}
-	name_of(domain, derived);
+	guest_name(domain, derived);
 	s = session_new(d, ROLE_RELAY, name ? name : derived, domain);
 	if (!s) {
 		client_error(c, -ENOMEM, "no memory");
@@ -321,7 +270,7 @@ static void verb_status(struct daemon *d, struct client *c, json_t *request)
 		json_array_append_new(domains, session_json(s));
 	} else {
 		for (struct session *s = d->sessions; s; s = s->next)
-			if (s->role != ROLE_RECEIVER || s->admitted)
+			if (s->role != ROLE_CHECK && (s->role != ROLE_RECEIVER || s->admitted))
 				json_array_append_new(domains, session_json(s));
 	}
 	if (d->options.listen)
@@ -352,7 +301,7 @@ void verb_run(struct daemon *d, struct client *c, json_t *request)
 	} verbs[] = {
 		{"protect", verb_protect}, {"unprotect", verb_unprotect}, {"failover", verb_failover},
 		{"attach", verb_attach},   {"detach", verb_detach},	  {"status", verb_status},
-		{"events", verb_events},
+		{"events", verb_events},   {"check", verb_check},
 	};
 	const char *verb = text_of(request, "verb");
 	char why[256];

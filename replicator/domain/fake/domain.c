@@ -59,9 +59,8 @@ static uint64_t fake_pages(struct remus_domain *domain)
 	return of(domain)->guest.params.pages;
 }
 
-static int fake_describe(struct remus_domain *domain, char **json, struct remus_error *err)
+static int describe(const struct remus_fake_guest *guest, char **json, struct remus_error *err)
 {
-	const struct remus_fake_guest *guest = &of(domain)->guest;
 	const struct remus_fake_params *p = &guest->params;
 	char mac[18] = "";
 
@@ -79,13 +78,44 @@ static int fake_describe(struct remus_domain *domain, char **json, struct remus_
 	return *json ? 0 : remus_fail(err, -ENOMEM, "fake:%s: out of memory", guest->control.path);
 }
 
-static int fake_nics(struct remus_domain *domain, struct remus_nic *out, int max, struct remus_error *err)
+static int fake_describe(struct remus_domain *domain, char **json, struct remus_error *err)
 {
-	const struct remus_fake_guest *guest = &of(domain)->guest;
+	return describe(&of(domain)->guest, json, err);
+}
 
+static int list_nics(const struct remus_fake_guest *guest, struct remus_nic *out, int max)
+{
 	for (int i = 0; i < guest->nics && i < max; i++)
 		out[i] = guest->nic;
 	return guest->nics < max ? guest->nics : max;
+}
+
+/* open() without its effects: it has none but its connections. */
+static void fake_check(const char *locator, const struct remus_domain_config *config,
+		       const struct remus_held *held, struct remus_domain_view *out,
+		       struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_fake_guest guest;
+
+	remus_track_check(config->tracking, report);
+	if (remus_fake_guest_open(&guest, locator, &err) < 0) {
+		remus_report_error(report, "guest", "name the control socket of a running fake guest", &err);
+		return;
+	}
+	if (describe(&guest, &out->description, &err) < 0)
+		remus_report_error(report, "guest", NULL, &err);
+	else
+		remus_report_ok(report, "guest", "%s is a fake guest of %" PRIu64 " pages", guest.name,
+				guest.params.pages);
+	out->pages = guest.params.pages;
+	out->nics = list_nics(&guest, out->nic, REMUS_NICS_MAX);
+	remus_fake_guest_close(&guest);
+}
+
+static int fake_nics(struct remus_domain *domain, struct remus_nic *out, int max, struct remus_error *err)
+{
+	return list_nics(&of(domain)->guest, out, max);
 }
 
 static int fake_track_start(struct remus_domain *domain, struct remus_error *err)
@@ -192,6 +222,7 @@ static pid_t fake_pid(struct remus_domain *domain)
 const struct remus_domain_ops remus_fake_domain_ops = {
 	.backend = "fake",
 	.open = fake_open,
+	.check = fake_check,
 	.name = fake_name,
 	.pages = fake_pages,
 	.describe = fake_describe,

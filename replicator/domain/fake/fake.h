@@ -122,6 +122,8 @@ enum remus_domain_event remus_fake_guest_event(struct remus_fake_guest *guest, c
 
 /* ---- spawn.c ---- */
 
+/* Where that program is. -ENOENT. */
+int remus_fake_program(char out[4096], struct remus_error *err);
 /*
  * Start remus-fake-guest ($REMUS_FAKE_GUEST, or found beside or above this program) with @args
  * (NULL-terminated, without the program's name) and wait until its control socket listens. The guest ends when

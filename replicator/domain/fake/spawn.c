@@ -23,7 +23,7 @@
 
 extern char **environ;
 
-static int find_program(char out[4096], struct remus_error *err)
+int remus_fake_program(char out[4096], struct remus_error *err)
 {
 	const char *told = secure_getenv("REMUS_FAKE_GUEST");
 	char self[4000];
@@ -87,7 +87,7 @@ int remus_fake_spawn(const char *const args[], pid_t *pid, int *lifeline, struct
 			return remus_fail(err, -E2BIG, PROGRAM ": too many arguments");
 		argv[n++] = args[i];
 	}
-	int code = find_program(program, err);
+	int code = remus_fake_program(program, err);
 	if (code)
 		return code;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends))

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <jansson.h>
+#include "remus/host.h"
 #include "remus/util.h"
 
 struct fake_standby {
@@ -33,6 +34,9 @@ static struct fake_standby *of(struct remus_standby *standby)
 struct arguments {
 	char number[6][24], control[108], nic[256], name[64];
 	const char *argv[24];
+	uint64_t pages;
+	uint8_t mac[6];
+	bool has_nic;
 };
 
 static int build_arguments(const char *description, const struct remus_standby_config *config,
@@ -58,6 +62,9 @@ static int build_arguments(const char *description, const struct remus_standby_c
 		struct remus_fake_params params = {
 			.pages = (uint64_t)value[0], .words = (uint64_t)value[2], .hot = (uint64_t)value[3]};
 		code = remus_fake_params_check(&params, err);
+		a->pages = params.pages;
+		a->has_nic = sscanf(mac, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx", &a->mac[0], &a->mac[1],
+				    &a->mac[2], &a->mac[3], &a->mac[4], &a->mac[5]) == 6;
 	}
 	for (int i = 0; !code && i < 6; i++) {
 		snprintf(a->number[i], sizeof a->number[i], "%" PRIu64, (uint64_t)value[i]);
@@ -88,11 +95,48 @@ static int build_arguments(const char *description, const struct remus_standby_c
 	return code;
 }
 
+/* What create() needs, all of it. */
+static void examine(const char *description, const struct remus_standby_config *config, struct arguments *a,
+		    struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	char program[4096], what[128];
+
+	memset(a, 0, sizeof *a);
+	if (remus_fake_program(program, &err))
+		remus_report_error(report, "program", NULL, &err);
+	if (build_arguments(description, config, a, &err)) {
+		remus_report_error(report, "guest", NULL, &err);
+		return;
+	}
+	snprintf(what, sizeof what, "the standby of %.64s", config->name);
+	remus_host_check_memory(a->pages * REMUS_FAKE_PAGE, what, REMUS_FINDING_FATAL, report);
+}
+
+static void fake_check(const char *description, const struct remus_standby_config *config,
+		       struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report)
+{
+	struct arguments a;
+
+	examine(description, config, &a, report);
+	*nics = a.has_nic ? 1 : 0;
+	if (!a.has_nic)
+		return;
+	memset(nic, 0, sizeof *nic);
+	nic->kind = REMUS_NIC_DGRAM;
+	memcpy(nic->mac, a.mac, sizeof nic->mac);
+	snprintf(nic->guest_path, sizeof nic->guest_path, "%s/nic0.guest", config->run_dir);
+	snprintf(nic->host_path, sizeof nic->host_path, "%s/nic0.host", config->run_dir);
+}
+
 static int fake_create(const char *description, const struct remus_standby_config *config,
 		       struct remus_standby **out, struct remus_error *err)
 {
+	struct remus_report report = {0};
 	struct arguments a;
-	int code = build_arguments(description, config, &a, err);
+
+	examine(description, config, &a, &report);
+	int code = remus_report_first(&report, err);
 	if (code)
 		return code;
 	struct fake_standby *fake = calloc(1, sizeof *fake);
@@ -212,6 +256,7 @@ static void fake_close(struct remus_standby *standby)
 
 const struct remus_standby_ops remus_fake_standby_ops = {
 	.backend = "fake",
+	.check = fake_check,
 	.create = fake_create,
 	.pages = fake_pages,
 	.page = fake_page,

@@ -14,14 +14,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "files.h"
-#include "firmware.h"
-#include "options.h"
-#include "process.h"
-#include "qmp.h"
+#include "examine.h"
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
+#include "standby.h"
 #include "watch.h"
 
 #define COMMAND_MS 2000 /* a loaded host answers stop in 30 ms; seconds mean a hung QEMU */
@@ -29,14 +26,11 @@
 
 struct domain {
 	struct remus_domain base;
-	struct remus_qmp *qmp;
-	struct remus_qemu_process process;
-	struct remus_qemu_guest guest;
-	struct remus_qemu_ram ram;
+	struct remus_qemu_seen seen;
 	struct remus_qemu_watch watch;
 	enum remus_track_method tracking;
 	struct remus_track *track;
-	char name[128], *description;
+	char name[128];
 	/* Where QEMU writes the state: a memfd by way of an fd set, or else a file in run_dir. */
 	char state_name[PATH_MAX];
 	bool state_is_file;
@@ -53,65 +47,9 @@ static struct domain *of(struct remus_domain *base)
 static int command(struct domain *d, const char *name, json_t *arguments, int fd, json_t **reply,
 		   struct remus_error *err)
 {
-	int rc = remus_qmp_execute(d->qmp, name, arguments, fd, COMMAND_MS, reply, err);
+	int rc = remus_qmp_execute(d->seen.qmp, name, arguments, fd, COMMAND_MS, reply, err);
 	remus_qemu_watch_kick(&d->watch);
 	return rc;
-}
-
-static int check_commands(struct domain *d, struct remus_error *err)
-{
-	json_t *commands = NULL;
-	int rc = command(d, "query-commands", NULL, -1, &commands, err);
-	if (rc)
-		return rc;
-	bool found = false;
-	for (size_t i = 0; i < json_array_size(commands); i++) {
-		const char *name = json_string_value(json_object_get(json_array_get(commands, i), "name"));
-		found |= name && !strcmp(name, "xen-save-devices-state");
-	}
-	json_decref(commands);
-	return found ? 0
-		     : remus_fail(err, -ENOTSUP,
-				  "QEMU %s lacks the command xen-save-devices-state, with which "
-				  "device state is saved",
-				  remus_qmp_version(d->qmp));
-}
-
-/* A guest that runs or was left paused (by a killed engine, which a supervisor repairs) may be opened. */
-static int check_status(struct domain *d, struct remus_error *err)
-{
-	json_t *status = NULL;
-	int rc = command(d, "query-status", NULL, -1, &status, err);
-	if (rc)
-		return rc;
-	const char *word = json_string_value(json_object_get(status, "status"));
-	if (!word || !remus_word_in("running paused", word))
-		rc = remus_fail(err, -EINVAL,
-				"the guest is in the state \"%s\": only a running guest can be protected",
-				word ? word : "unknown");
-	json_decref(status);
-	return rc;
-}
-
-static int check_process(struct domain *d, const char *socket, struct remus_error *err)
-{
-	pid_t pid = remus_qmp_peer(d->qmp);
-	if (pid <= 0)
-		return remus_fail(err, -ESRCH,
-				  "QMP %s: its QEMU is in another pid namespace: run remus where the "
-				  "guest's QEMU runs",
-				  socket);
-	int rc = remus_qemu_process_open(pid, &d->process, err);
-	if (rc)
-		return rc;
-	const char *slash = strrchr(d->process.exe, '/');
-	if (!strstr(slash ? slash : d->process.exe, "qemu") && !strstr(slash ? slash : d->process.exe, "kvm"))
-		return remus_fail(err, -EINVAL,
-				  "QMP %s: the process that opened it, pid %d (%s), isn't a QEMU. Give QEMU "
-				  "a -qmp unix: socket of its own",
-				  socket, (int)pid, d->process.exe);
-	/* It answers after the pidfd was opened: the pidfd is of the peer. */
-	return check_status(d, err);
 }
 
 /* A guest that can't be protected as it is, for whatever reason, is refused: one code for all of them. */
@@ -122,27 +60,6 @@ static int refuse(int rc, struct remus_error *err)
 	if (err && rc)
 		err->code = rc;
 	return rc;
-}
-
-static int check_guest(struct domain *d, struct remus_error *err)
-{
-	struct remus_qemu_how how = {.cwd = d->process.cwd};
-	int rc = remus_qemu_options(d->process.argv + 1, d->process.argc - 1, &how, &d->guest, err);
-	if (rc == 0)
-		rc = remus_qemu_ram_map(d->process.pid, &d->ram, err);
-	if (rc == 0 && d->ram.bytes != d->guest.ram_bytes)
-		rc = remus_fail(err, -EINVAL,
-				"QEMU's command line says %llu bytes of memory, but there are %llu",
-				(unsigned long long)d->guest.ram_bytes, (unsigned long long)d->ram.bytes);
-	if (rc)
-		return rc;
-	struct remus_qemu_facts facts = {
-		.version = remus_qmp_version(d->qmp), .exe = d->process.exe, .memory = d->ram.bytes};
-	REMUS_AUTO_FREE char *patch = NULL;
-	rc = remus_qemu_firmware_measure(d->qmp, &d->guest, &facts.firmware_size, &facts.firmware_hash,
-					 &patch, err);
-	facts.firmware_patch = patch;
-	return rc ? rc : remus_qemu_describe(&d->guest, &facts, &d->description, err);
 }
 
 /* The file where QEMU can't take descriptors. */
@@ -189,43 +106,47 @@ static void domain_close(struct remus_domain *base)
 	if (d->track)
 		remus_track_stop(d->track);
 	remus_qemu_watch_close(&d->watch);
-	remus_qmp_close(d->qmp);
-	remus_qemu_ram_unmap(&d->ram);
-	remus_qemu_guest_free(&d->guest);
-	remus_qemu_process_close(&d->process);
+	remus_qmp_close(d->seen.qmp);
+	remus_qemu_seen_free(&d->seen);
 	if (d->state_is_file)
 		unlink(d->state_name);
 	if (d->state_fd >= 0)
 		close(d->state_fd);
 	if (d->state_write_fd >= 0)
 		close(d->state_write_fd);
-	free(d->description);
 	free(d->state);
 	free(d);
+}
+
+static struct domain *domain_new(const struct remus_domain_config *config)
+{
+	struct domain *d = calloc(1, sizeof *d);
+
+	if (!d)
+		return NULL;
+	d->base.ops = &remus_qemu_domain_ops;
+	d->tracking = config->tracking;
+	d->seen = (struct remus_qemu_seen)REMUS_QEMU_SEEN_INIT;
+	d->state_fd = d->state_write_fd = -1;
+	d->watch = REMUS_QEMU_WATCH_INIT;
+	return d;
 }
 
 static int domain_open(const char *locator, const struct remus_domain_config *config,
 		       struct remus_domain **out, struct remus_error *err)
 {
-	struct domain *d = calloc(1, sizeof *d);
+	struct domain *d = domain_new(config);
+	struct remus_report report = {0};
+
 	if (!d)
 		return remus_fail(err, -ENOMEM, "%s: out of memory", locator);
-	d->base.ops = &remus_qemu_domain_ops;
-	d->tracking = config->tracking;
-	d->state_fd = d->state_write_fd = d->process.pidfd = -1;
-	d->watch = REMUS_QEMU_WATCH_INIT;
-
-	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->qmp, err);
+	int rc = remus_qmp_connect(locator, COMMAND_MS, &d->seen.qmp, err);
+	if (rc == 0) {
+		remus_qemu_examine(&d->seen, locator, &report);
+		rc = refuse(remus_report_first(&report, err), err);
+	}
 	if (rc == 0)
-		rc = check_process(d, locator, err);
-	if (rc == -EINVAL)
-		rc = refuse(rc, err);
-	if (rc == 0)
-		rc = check_commands(d, err);
-	if (rc == 0)
-		rc = refuse(check_guest(d, err), err);
-	if (rc == 0)
-		rc = remus_qemu_watch_open(&d->watch, d->qmp, d->process.pidfd, err);
+		rc = remus_qemu_watch_open(&d->watch, d->seen.qmp, d->seen.process.pidfd, err);
 	if (rc == 0)
 		rc = prepare_state(d, config->run_dir, err);
 	if (rc) {
@@ -233,9 +154,42 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 		return rc;
 	}
 	const char *slash = strrchr(locator, '/');
-	snprintf(d->name, sizeof d->name, "%s", *d->guest.name ? d->guest.name : slash ? slash + 1 : locator);
+	snprintf(d->name, sizeof d->name, "%s",
+		 *d->seen.guest.name ? d->seen.guest.name
+		 : slash	     ? slash + 1
+				     : locator);
 	*out = &d->base;
 	return 0;
+}
+
+/* A QEMU talks to one QMP client at a time: where this process is that one, its connection is borrowed. */
+static void domain_check(const char *locator, const struct remus_domain_config *config,
+			 const struct remus_held *held, struct remus_domain_view *out,
+			 struct remus_report *report)
+{
+	struct remus_qemu_seen seen = REMUS_QEMU_SEEN_INIT;
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_qemu_watch *watch = held->domain	 ? &of(held->domain)->watch
+					 : held->standby ? remus_qemu_standby_watch(held->standby)
+							 : NULL;
+
+	remus_track_check(config->tracking, report);
+	if (watch)
+		seen.qmp = watch->qmp;
+	else if (remus_qmp_connect(locator, COMMAND_MS, &seen.qmp, &err))
+		remus_report_error(report, "guest", NULL, &err);
+	if (seen.qmp)
+		remus_qemu_examine(&seen, locator, report);
+	if (watch)
+		remus_qemu_watch_kick(watch); /* what QEMU said meanwhile is its holder's */
+	else
+		remus_qmp_close(seen.qmp);
+	out->description = seen.description;
+	seen.description = NULL;
+	out->pages = seen.ram.bytes / 4096;
+	out->nics = seen.guest.nics;
+	memcpy(out->nic, seen.guest.nic, (size_t)seen.guest.nics * sizeof *out->nic);
+	remus_qemu_seen_free(&seen);
 }
 
 static const char *domain_name(struct remus_domain *base)
@@ -245,32 +199,32 @@ static const char *domain_name(struct remus_domain *base)
 
 static uint64_t domain_pages(struct remus_domain *base)
 {
-	return of(base)->ram.bytes / 4096;
+	return of(base)->seen.ram.bytes / 4096;
 }
 
 static int domain_describe(struct remus_domain *base, char **json, struct remus_error *err)
 {
-	*json = strdup(of(base)->description);
+	*json = strdup(of(base)->seen.description);
 	return *json ? 0 : remus_fail(err, -ENOMEM, "describing the guest: out of memory");
 }
 
 static int domain_nics(struct remus_domain *base, struct remus_nic *out, int max, struct remus_error *err)
 {
 	struct domain *d = of(base);
-	if (d->guest.nics > max)
+	if (d->seen.guest.nics > max)
 		return remus_fail(err, -E2BIG, "the guest has %d network interfaces, more than %d",
-				  d->guest.nics, max);
-	memcpy(out, d->guest.nic, (size_t)d->guest.nics * sizeof *out);
-	return d->guest.nics;
+				  d->seen.guest.nics, max);
+	memcpy(out, d->seen.guest.nic, (size_t)d->seen.guest.nics * sizeof *out);
+	return d->seen.guest.nics;
 }
 
 static int domain_track_start(struct remus_domain *base, struct remus_error *err)
 {
 	struct domain *d = of(base);
-	struct remus_track_target target = {.pid = d->process.pid,
-					    .address = d->ram.address,
-					    .bytes = d->ram.bytes,
-					    .mapping = d->ram.mapping};
+	struct remus_track_target target = {.pid = d->seen.process.pid,
+					    .address = d->seen.ram.address,
+					    .bytes = d->seen.ram.bytes,
+					    .mapping = d->seen.ram.mapping};
 	if (d->track)
 		return remus_fail(err, -EALREADY, "%s: tracking was started already", d->name);
 	return remus_track_start(&target, d->tracking, &d->track, err);
@@ -363,7 +317,7 @@ static int domain_copy(struct remus_domain *base, const uint64_t *pfn, size_t co
 		       struct remus_error *err)
 {
 	struct domain *d = of(base);
-	uint64_t pages = d->ram.bytes / 4096;
+	uint64_t pages = d->seen.ram.bytes / 4096;
 	uint8_t *to = dst;
 
 	for (size_t i = 0; i < count;) {
@@ -373,7 +327,7 @@ static int domain_copy(struct remus_domain *base, const uint64_t *pfn, size_t co
 					  (unsigned long long)pfn[i]);
 		while (i + run < count && pfn[i + run] == pfn[i] + run && pfn[i] + run < pages)
 			run++;
-		memcpy(to + i * 4096, d->ram.mapping + pfn[i] * 4096, run * 4096);
+		memcpy(to + i * 4096, d->seen.ram.mapping + pfn[i] * 4096, run * 4096);
 		i += run;
 	}
 	return 0;
@@ -393,20 +347,21 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 {
 	struct domain *d = of(base);
 	remus_qemu_watch_end(&d->watch);
-	int rc = remus_qemu_process_kill(d->process.pidfd, COMMAND_MS, err);
+	int rc = remus_qemu_process_kill(d->seen.process.pidfd, COMMAND_MS, err);
 	if (rc)
-		remus_error_prefix(err, "%s, pid %d", d->name, (int)d->process.pid);
+		remus_error_prefix(err, "%s, pid %d", d->name, (int)d->seen.process.pid);
 	return rc;
 }
 
 static pid_t domain_pid(struct remus_domain *base)
 {
-	return of(base)->process.pid;
+	return of(base)->seen.process.pid;
 }
 
 const struct remus_domain_ops remus_qemu_domain_ops = {
 	.backend = "qemu",
 	.open = domain_open,
+	.check = domain_check,
 	.name = domain_name,
 	.pages = domain_pages,
 	.describe = domain_describe,

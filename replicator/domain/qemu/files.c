@@ -199,32 +199,39 @@ static json_t *find_file(json_t *files, const char *path)
 	return NULL;
 }
 
-int remus_qemu_description_check_files(const struct remus_qemu_description *d,
-				       const struct remus_qemu_guest *guest, struct remus_error *err)
+static void check_file(json_t *files, const char *path, struct remus_report *report)
 {
-	json_t *files = json_object_get(d->json, "files");
-	for (int i = 0; i < guest->files; i++) {
-		const char *path = guest->file[i];
-		json_t *file = find_file(files, path);
-		const char *expected = json_string_value(json_object_get(file, "xxh3"));
-		uint64_t size, hash;
-		char hex[17];
-		if (!expected)
-			return remus_fail(err, -EINVAL, "the primary's description lacks the checksum of %s",
-					  path);
-		int rc = remus_qemu_hash_file(path, &size, &hash, err);
-		if (rc)
-			return rc == -ENOENT
-				       ? remus_fail(err, rc,
-						    "%s, which the guest's QEMU was started with, doesn't "
-						    "exist on the backup: copy it there",
-						    path)
-				       : rc;
-		snprintf(hex, sizeof hex, "%016" PRIx64, hash);
-		if (json_integer_value(json_object_get(file, "size")) != (json_int_t)size ||
-		    strcmp(hex, expected))
-			return remus_fail(err, -EINVAL,
-					  "%s differs between primary and backup: copy the primary's", path);
+	struct remus_error err = REMUS_ERROR_INIT;
+	json_t *file = find_file(files, path);
+	const char *expected = json_string_value(json_object_get(file, "xxh3"));
+	uint64_t size, hash;
+	char hex[17];
+
+	if (!expected) {
+		remus_report_fatal(report, -EINVAL, "file", NULL,
+				   "the primary's description lacks the checksum of %s", path);
+		return;
 	}
-	return 0;
+	int rc = remus_qemu_hash_file(path, &size, &hash, &err);
+	if (rc == -ENOENT)
+		remus_report_fatal(report, rc, "file", "copy it there",
+				   "%s, which the guest's QEMU was started with, doesn't exist on the backup",
+				   path);
+	else if (rc)
+		remus_report_error(report, "file", NULL, &err);
+	if (rc)
+		return;
+	snprintf(hex, sizeof hex, "%016" PRIx64, hash);
+	if (json_integer_value(json_object_get(file, "size")) != (json_int_t)size || strcmp(hex, expected))
+		remus_report_fatal(report, -EINVAL, "file", "copy the primary's",
+				   "%s differs between primary and backup", path);
+	else
+		remus_report_ok(report, "file", "%s is the same on both hosts", path);
+}
+
+void remus_qemu_description_check_files(const struct remus_qemu_description *d,
+					const struct remus_qemu_guest *guest, struct remus_report *report)
+{
+	for (int i = 0; i < guest->files; i++)
+		check_file(json_object_get(d->json, "files"), guest->file[i], report);
 }

@@ -44,8 +44,8 @@ struct remus_qemu_description {
 int remus_qemu_description_parse(const char *text, struct remus_qemu_description *out,
 				 struct remus_error *err);
 void remus_qemu_description_free(struct remus_qemu_description *);
-/* Does this host have each file that @guest names, with the content that the description says? */
-int remus_qemu_description_check_files(const struct remus_qemu_description *,
-				       const struct remus_qemu_guest *guest, struct remus_error *err);
+/* Does this host have each file that @guest names, with the content that the description says? A finding for each. */
+void remus_qemu_description_check_files(const struct remus_qemu_description *,
+					const struct remus_qemu_guest *guest, struct remus_report *report);
 
 #endif

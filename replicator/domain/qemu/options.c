@@ -293,30 +293,32 @@ static const struct option *find(const char *name)
 	return NULL;
 }
 
-/* What must be there, however the options came. */
-static int check_whole(struct remus_qemu_walk *w, struct remus_error *err)
+/* What must be there, however the options came. @whole: none was refused, or what they say together isn't known. */
+static void check_whole(struct remus_qemu_walk *w, bool whole, struct remus_report *report)
 {
+	struct remus_error err = REMUS_ERROR_INIT;
+
 	if (!w->nodefaults)
-		return remus_fail(err, -ENOTSUP,
-				  "the guest's QEMU was started without -nodefaults: it has devices "
-				  "(video memory, a network card) that can't be replicated. Start it "
-				  "with -nodefaults");
-	if (!*w->guest->machine)
-		return remus_fail(err, -ENOTSUP,
-				  "the guest's QEMU was started without -machine: name the machine "
-				  "type, e.g. -machine q35,memory-backend=ram0");
-	if (!*w->memory_backend || strcmp(w->memory_backend, w->ram_id))
-		return remus_fail(err, -ENOTSUP,
-				  "the guest's memory isn't a shared memfd, so it can't be read from "
-				  "outside: start QEMU with -machine %s,memory-backend=ram0 -object "
-				  "memory-backend-memfd,id=ram0,size=<the guest's>,share=on,prealloc=on",
-				  w->guest->machine);
+		remus_report_fatal(report, -ENOTSUP, "devices", "start it with -nodefaults",
+				   "the guest's QEMU was started without -nodefaults: it has devices "
+				   "(video memory, a network card) that can't be replicated");
+	if (whole && !*w->guest->machine)
+		remus_report_fatal(report, -ENOTSUP, "machine",
+				   "name the machine type, e.g. -machine q35,memory-backend=ram0",
+				   "the guest's QEMU was started without -machine");
+	if (whole && (!*w->memory_backend || strcmp(w->memory_backend, w->ram_id)))
+		remus_report_fatal(report, -ENOTSUP, "memory", NULL,
+				   "the guest's memory isn't a shared memfd, so it can't be read from "
+				   "outside: start QEMU with -machine %s,memory-backend=ram0 -object "
+				   "memory-backend-memfd,id=ram0,size=<the guest's>,share=on,prealloc=on",
+				   *w->guest->machine ? w->guest->machine : "TYPE");
 	if (!w->no_configuration)
-		return remus_fail(err, -ENOTSUP,
-				  "the guest's QEMU was started without -global "
-				  "migration.send-configuration=off: its state couldn't be loaded on "
-				  "the backup. Start it with that option");
-	return remus_qemu_join_nics(w, err);
+		remus_report_fatal(report, -ENOTSUP, "state", "start it with that option",
+				   "the guest's QEMU was started without -global "
+				   "migration.send-configuration=off: its state couldn't be loaded on "
+				   "the backup");
+	if (whole && remus_qemu_join_nics(w, &err))
+		remus_report_error(report, "network", NULL, &err);
 }
 
 static int finish(struct remus_qemu_walk *w, struct remus_error *err)
@@ -324,9 +326,9 @@ static int finish(struct remus_qemu_walk *w, struct remus_error *err)
 	struct remus_args *args = &w->guest->args;
 	const char *run_dir = w->how->run_dir;
 	char socket[108];
+	int rc = 0;
 
-	int rc = check_whole(w, err);
-	if (rc == 0 && run_dir) {
+	if (run_dir) {
 		rc = remus_qemu_run_path(run_dir, "qmp.sock", socket, err);
 		if (rc)
 			return rc;
@@ -372,30 +374,51 @@ static int take_one(struct remus_qemu_walk *w, int *at, struct remus_error *err)
 	return rc;
 }
 
+static bool check_bounds(int argc, const struct remus_qemu_how *how, struct remus_report *report)
+{
+	if (argc > REMUS_QEMU_ARGS_MAX)
+		remus_report_fatal(report, -E2BIG, "options", "shorten it",
+				   "the guest's QEMU has %d words on its command line, more than %d", argc,
+				   REMUS_QEMU_ARGS_MAX);
+	else if (how->run_dir && (*how->run_dir != '/' || strchr(how->run_dir, ',')))
+		remus_report_fatal(report, -EINVAL, "run-dir", "start remusd with another --run-dir",
+				   "run directory %s: its path must be absolute and without commas",
+				   how->run_dir);
+	else
+		return true;
+	return false;
+}
+
+void remus_qemu_options_check(char *const *argv, int argc, const struct remus_qemu_how *how,
+			      struct remus_qemu_guest *out, struct remus_report *report)
+{
+	struct remus_qemu_walk w = {.argv = argv, .argc = argc, .how = how, .guest = out};
+	uint32_t before = remus_report_count(report, REMUS_FINDING_FATAL);
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	memset(out, 0, sizeof *out);
+	if (!check_bounds(argc, how, report))
+		return;
+	for (int i = 0; i < argc; i++) /* wherever it stands, it counts for all paths */
+		w.daemonized |= remus_word_in("-daemonize --daemonize", argv[i]);
+	for (int at = 0; at < argc;)
+		if (take_one(&w, &at, &err))
+			remus_report_error(report, "option",
+					   "start the guest's QEMU anew without it, or as told here", &err);
+	check_whole(&w, remus_report_count(report, REMUS_FINDING_FATAL) == before, report);
+	if (remus_report_count(report, REMUS_FINDING_FATAL) == before && finish(&w, &err))
+		remus_report_error(report, "options", NULL, &err);
+	if (remus_report_count(report, REMUS_FINDING_FATAL) != before)
+		remus_qemu_guest_free(out);
+}
+
 int remus_qemu_options(char *const *argv, int argc, const struct remus_qemu_how *how,
 		       struct remus_qemu_guest *out, struct remus_error *err)
 {
-	struct remus_qemu_walk w = {.argv = argv, .argc = argc, .how = how, .guest = out};
-	int rc = 0;
+	struct remus_report report = {0};
 
-	memset(out, 0, sizeof *out);
-	if (argc > REMUS_QEMU_ARGS_MAX)
-		rc = remus_fail(err, -E2BIG,
-				"the guest's QEMU has %d words on its command line, more than %d", argc,
-				REMUS_QEMU_ARGS_MAX);
-	if (rc == 0 && how->run_dir && (*how->run_dir != '/' || strchr(how->run_dir, ',')))
-		rc = remus_fail(err, -EINVAL,
-				"run directory %s: its path must be absolute and without commas",
-				how->run_dir);
-	for (int i = 0; i < argc; i++) /* wherever it stands, it counts for all paths */
-		w.daemonized |= remus_word_in("-daemonize --daemonize", argv[i]);
-	for (int at = 0; rc == 0 && at < argc;)
-		rc = take_one(&w, &at, err);
-	if (rc == 0)
-		rc = finish(&w, err);
-	if (rc)
-		remus_qemu_guest_free(out);
-	return rc;
+	remus_qemu_options_check(argv, argc, how, out, &report);
+	return remus_report_first(&report, err);
 }
 
 void remus_qemu_guest_free(struct remus_qemu_guest *g)

@@ -36,7 +36,13 @@ struct remus_qemu_guest {
 	char *file[REMUS_QEMU_FILES_MAX];
 };
 
-/* @argv without the program. -EINVAL or -ENOTSUP for a refused option; the message names it. */
+/*
+ * @argv without the program. Each refused option is a fatal finding that names it; then, or when something that must
+ * be there is missing, @out is empty.
+ */
+void remus_qemu_options_check(char *const *argv, int argc, const struct remus_qemu_how *how,
+			      struct remus_qemu_guest *out, struct remus_report *report);
+/* The same for those who want the first: -EINVAL, -ENOTSUP or -E2BIG. */
 int remus_qemu_options(char *const *argv, int argc, const struct remus_qemu_how *how,
 		       struct remus_qemu_guest *out, struct remus_error *err);
 void remus_qemu_guest_free(struct remus_qemu_guest *);

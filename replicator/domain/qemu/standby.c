@@ -21,6 +21,7 @@
 #include "firmware.h"
 #include "process.h"
 #include "remus/domain.h"
+#include "remus/host.h"
 #include "remus/log.h"
 #include "remus/util.h"
 #include "standby.h"
@@ -30,74 +31,99 @@ static struct remus_qemu_standby *of(struct remus_standby *base)
 	return (struct remus_qemu_standby *)base;
 }
 
-/* Is there as much memory as the peer asks for? QEMU allocates all of it at once. */
-static int check_memory(uint64_t wanted, struct remus_error *err)
+struct remus_qemu_watch *remus_qemu_standby_watch(struct remus_standby *base)
 {
-	unsigned long long kib = 0;
-	char line[128];
-	FILE *info = fopen("/proc/meminfo", "re");
-	while (info && fgets(line, sizeof line, info))
-		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
-			break;
-	if (info)
-		fclose(info);
-	if (kib && wanted / 1024 > kib)
-		return remus_fail(err, -ENOMEM,
-				  "the guest needs %llu MiB of memory, this host has %llu MiB available",
-				  (unsigned long long)(wanted >> 20), kib >> 10);
-	return 0;
+	return &of(base)->watch;
 }
 
-static int check_host(struct remus_qemu_standby *s, const struct remus_qemu_description *d,
-		      struct remus_error *err)
+/* QEMU's version: its saved state is read by the same one only. */
+static void check_version(struct remus_qemu_standby *s, const struct remus_qemu_description *d,
+			  struct remus_report *report)
 {
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	int rc = remus_qemu_find(d->binary, s->program, &err);
+	if (rc == 0)
+		rc = remus_qemu_ask_version(s->program, s->version, &err);
+	if (rc)
+		remus_report_error(report, "qemu", NULL, &err);
+	else if (strcmp(s->version, d->version))
+		remus_report_fatal(report, -EINVAL, "qemu",
+				   "install the same version (and restart the guest if it still runs on "
+				   "an older one)",
+				   "the guest runs on QEMU %s, this host's %s is %s: both must be the same",
+				   d->version, s->program, s->version);
+	else
+		remus_report_ok(report, "qemu", "%s is %s, as the guest's", s->program, s->version);
+}
+
+static void check_processor(struct remus_qemu_standby *s, const struct remus_qemu_description *d,
+			    struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
 	char cpu[128];
 
-	int rc = remus_qemu_find(d->binary, s->program, err);
-	if (rc == 0)
-		rc = remus_qemu_ask_version(s->program, s->version, err);
-	if (rc)
-		return rc;
-	if (strcmp(s->version, d->version))
-		return remus_fail(err, -EINVAL,
-				  "the guest runs on QEMU %s, this host's %s is %s: both must be the same. "
-				  "Install the same version (and restart the guest if it still runs on "
-				  "an older one)",
-				  d->version, s->program, s->version);
-	if (s->guest.kvm && access("/dev/kvm", R_OK | W_OK))
-		return remus_fail_errno(err, "the guest uses KVM; /dev/kvm of this host");
+	if (s->guest.kvm && access("/dev/kvm", R_OK | W_OK)) {
+		remus_fail_errno(&err, "the guest uses KVM; /dev/kvm of this host");
+		remus_report_error(report, "cpu", "let the user that runs remusd use /dev/kvm there", &err);
+	}
 	remus_qemu_host_cpu(cpu);
 	if (*d->cpu && strcmp(d->cpu, cpu))
-		return remus_fail(err, -EINVAL,
-				  "the guest sees its host's processor (%s), this host has another one "
-				  "(%s): give QEMU a -cpu model that both have",
-				  d->cpu, cpu);
-	if (s->guest.ram_bytes != d->memory)
-		return remus_fail(err, -EINVAL, "the description says %llu bytes of memory, its options %llu",
-				  (unsigned long long)d->memory, (unsigned long long)s->guest.ram_bytes);
-	rc = check_memory(d->memory, err);
-	if (rc == 0)
-		rc = remus_qemu_firmware_find(&s->guest, d->firmware_size, d->firmware_hash, s->firmware,
-					      err);
-	if (rc == 0)
-		rc = remus_qemu_description_check_files(d, &s->guest, err);
-	s->firmware_patch = strdup(d->firmware_patch);
-	return rc || s->firmware_patch ? rc : remus_fail(err, -ENOMEM, "standby %s: out of memory", s->name);
+		remus_report_fatal(report, -EINVAL, "cpu", "give QEMU a -cpu model that both have",
+				   "the guest sees its host's processor (%s), this host has another one (%s)",
+				   d->cpu, cpu);
 }
 
-static int check_description(struct remus_qemu_standby *s, const char *text, struct remus_error *err)
+/* QEMU allocates all of its memory at once. */
+static void check_memory(struct remus_qemu_standby *s, const struct remus_qemu_description *d,
+			 struct remus_report *report)
+{
+	if (s->guest.ram_bytes != d->memory)
+		remus_report_fatal(report, -EINVAL, "memory", NULL,
+				   "the description says %llu bytes of memory, its options %llu",
+				   (unsigned long long)d->memory, (unsigned long long)s->guest.ram_bytes);
+	else
+		remus_host_check_memory(d->memory, "the guest", REMUS_FINDING_FATAL, report);
+}
+
+/* All that can be known before a QEMU is started. Fills in what the start needs. */
+static void examine(struct remus_qemu_standby *s, const char *text, struct remus_report *report)
 {
 	struct remus_qemu_how how = {.run_dir = s->run_dir, .name = s->name};
+	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_qemu_description d;
 
-	int rc = remus_qemu_description_parse(text, &d, err);
-	if (rc)
-		return rc;
-	rc = remus_qemu_options(d.argv, d.argc, &how, &s->guest, err);
-	if (rc == 0)
-		rc = check_host(s, &d, err);
+	if (remus_qemu_description_parse(text, &d, &err)) {
+		remus_report_error(report, "guest", NULL, &err);
+		return;
+	}
+	remus_qemu_options_check(d.argv, d.argc, &how, &s->guest, report);
+	check_version(s, &d, report);
+	if (s->guest.ram_bytes) { /* the options were understood */
+		check_processor(s, &d, report);
+		check_memory(s, &d, report);
+		if (remus_qemu_firmware_find(&s->guest, d.firmware_size, d.firmware_hash, s->firmware, &err))
+			remus_report_error(report, "firmware", NULL, &err);
+		remus_qemu_description_check_files(&d, &s->guest, report);
+	}
+	s->firmware_patch = strdup(d.firmware_patch);
+	if (!s->firmware_patch)
+		remus_report_fatal(report, -ENOMEM, "memory", NULL, "standby %s: out of memory", s->name);
 	remus_qemu_description_free(&d);
-	return rc;
+}
+
+static struct remus_qemu_standby *standby_new(const struct remus_standby_config *config)
+{
+	struct remus_qemu_standby *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->base.ops = &remus_qemu_standby_ops;
+	s->child.pidfd = -1;
+	s->watch = REMUS_QEMU_WATCH_INIT;
+	s->run_dir = strdup(config->run_dir);
+	s->name = strdup(config->name);
+	return s;
 }
 
 static void standby_destroy(struct remus_standby *base)
@@ -124,22 +150,37 @@ static void standby_close(struct remus_standby *base)
 	free(s);
 }
 
+static void standby_check(const char *description, const struct remus_standby_config *config,
+			  struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report)
+{
+	struct remus_qemu_standby *s = standby_new(config);
+
+	*nics = 0;
+	if (!s || !s->run_dir || !s->name) {
+		remus_report_fatal(report, -ENOMEM, "memory", NULL, "standby of %s: out of memory",
+				   config->name);
+	} else {
+		examine(s, description, report);
+		*nics = s->guest.nics;
+		memcpy(nic, s->guest.nic, (size_t)*nics * sizeof *nic);
+	}
+	if (s)
+		standby_close(&s->base);
+}
+
 static int standby_create(const char *description, const struct remus_standby_config *config,
 			  struct remus_standby **out, struct remus_error *err)
 {
-	struct remus_qemu_standby *s = calloc(1, sizeof *s);
-	if (s) {
-		s->base.ops = &remus_qemu_standby_ops;
-		s->child.pidfd = -1;
-		s->watch = REMUS_QEMU_WATCH_INIT;
-		s->run_dir = strdup(config->run_dir);
-		s->name = strdup(config->name);
-	}
+	struct remus_qemu_standby *s = standby_new(config);
+	struct remus_report report = {0};
 	int rc = 0;
+
 	if (!s || !s->run_dir || !s->name)
 		rc = remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
-	if (rc == 0)
-		rc = check_description(s, description, err);
+	if (rc == 0) {
+		examine(s, description, &report);
+		rc = remus_report_first(&report, err);
+	}
 	if (rc == 0)
 		rc = remus_qemu_standby_start(s, err);
 	if (rc == 0) {
@@ -317,6 +358,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 
 const struct remus_standby_ops remus_qemu_standby_ops = {
 	.backend = "qemu",
+	.check = standby_check,
 	.create = standby_create,
 	.pages = standby_pages,
 	.page = standby_page,

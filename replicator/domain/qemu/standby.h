@@ -32,6 +32,8 @@ struct remus_qemu_standby {
 	long log_offset; /* where this QEMU's output begins in qemu.log */
 };
 
+/* Of an activated standby that this process still holds: its connection is there, for who must talk to its QEMU. */
+struct remus_qemu_watch *remus_qemu_standby_watch(struct remus_standby *);
 /* Start QEMU, wait until it awaits its state, map its memory (which is zero). On failure it is gone. */
 int remus_qemu_standby_start(struct remus_qemu_standby *, struct remus_error *err);
 /* Start another one for the image of a dead one. */

@@ -19,6 +19,8 @@
 
 struct remus_track_ops {
 	const char *name;
+	/* All that can be known without touching the target; start() begins with it. NULL = works everywhere. */
+	int (*probe)(struct remus_error *err);
 	int (*start)(struct remus_track *, struct remus_error *err);
 	int (*fetch)(struct remus_track *, uint64_t *dirty, uint64_t *found, struct remus_error *err);
 	void (*stop)(struct remus_track *);

@@ -120,6 +120,7 @@ static int soft_fetch(struct remus_track *track, uint64_t *dirty, uint64_t *foun
 
 const struct remus_track_ops remus_track_soft_dirty_ops = {
 	.name = "soft-dirty",
+	.probe = probe,
 	.start = soft_start,
 	.fetch = soft_fetch,
 	.stop = soft_stop,

@@ -65,6 +65,32 @@ static int climb(struct remus_track *track, enum remus_track_method wanted, stru
 			  track->note[0] ? track->note : "no such method");
 }
 
+void remus_track_check(enum remus_track_method wanted, struct remus_report *report)
+{
+	char note[REMUS_FINDING_REMEDY_MAX + 512] = "";
+	struct remus_error why = REMUS_ERROR_INIT;
+
+	for (size_t i = 1; i < REMUS_ARRAY_SIZE(ladder); i++) {
+		const struct remus_track_ops *ops = ladder[i].ops;
+		if (wanted != REMUS_TRACK_AUTO && wanted != ladder[i].method)
+			continue;
+		if (ops->probe && ops->probe(&why)) {
+			size_t n = strlen(note);
+			snprintf(note + n, sizeof note - n, "%s%s: %.400s", n ? "; " : "", ladder[i].word,
+				 why.message);
+			continue;
+		}
+		if (note[0])
+			remus_report_warn(report, "tracking", "mend what stands against the better method",
+					  "dirty pages are found by %s. %s", ladder[i].word, note);
+		else
+			remus_report_ok(report, "tracking", "dirty pages can be found by %s", ladder[i].word);
+		return;
+	}
+	remus_report_fatal(report, why.code, "tracking", "leave the choice to remus (--tracking auto)",
+			   "cannot track dirty pages: %s", note);
+}
+
 int remus_track_start(const struct remus_track_target *target, enum remus_track_method method,
 		      struct remus_track **out, struct remus_error *err)
 {

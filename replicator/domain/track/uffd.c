@@ -196,6 +196,7 @@ static int uffd_fetch(struct remus_track *track, uint64_t *dirty, uint64_t *foun
 
 const struct remus_track_ops remus_track_uffd_ops = {
 	.name = "uffd-wp",
+	.probe = probe,
 	.start = uffd_start,
 	.fetch = uffd_fetch,
 	.stop = uffd_stop,

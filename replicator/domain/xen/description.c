@@ -14,6 +14,8 @@
 #define MSR_ENTRY   16u			/* bytes of xen_msr_entry_t */
 #define POLICY_MAX  16384u		/* bytes; 4.17 makes some 60 leaves and 2 MSRs */
 
+static const char *const types[] = {[REMUS_XEN_PVH] = "pvh", [REMUS_XEN_PV] = "pv"};
+
 static char *to_hex(const uint8_t *data, size_t bytes)
 {
 	char *text = malloc(2 * bytes + 1);
@@ -66,10 +68,12 @@ int remus_xen_describe(const struct remus_xen_description *in, char **json, stru
 		return remus_fail(err, -EPROTO, "%s: libxl's JSON of its configuration can't be parsed",
 				  in->name);
 	snprintf(version, sizeof version, "%u.%u", in->major, in->minor);
-	json_t *object = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "xen", 1, "type", "pvh",
-				   "name", in->name, "version", version, "pages", (json_int_t)in->pages,
-				   "memory_kib", (json_int_t)in->memory_kib, "cpuid", cpuid ? cpuid : "",
-				   "msr", msr ? msr : "", "config", config);
+	json_t *object = json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:o}", "xen", 1, "type",
+				   types[in->type], "name", in->name, "version", version, "pages",
+				   (json_int_t)in->pages, "memory_kib", (json_int_t)in->memory_kib, "cpuid",
+				   cpuid ? cpuid : "", "msr", msr ? msr : "", "config", config);
+	if (object && in->type == REMUS_XEN_PV)
+		json_object_set_new(object, "width", json_integer(in->width));
 	if (object)
 		*json = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -91,6 +95,24 @@ static int check_name(const char *name, struct remus_error *err)
 	return 0;
 }
 
+static int check_type(const char *type, const json_t *width, struct remus_xen_description *out,
+		      struct remus_error *err)
+{
+	for (out->type = 0; out->type < REMUS_ARRAY_SIZE(types) && strcmp(types[out->type], type);)
+		out->type++;
+	if (out->type == REMUS_ARRAY_SIZE(types))
+		return remus_fail(err, -EPROTONOSUPPORT, "%.64s guests can't be stood by for in this version",
+				  type);
+	if (out->type != REMUS_XEN_PV)
+		return 0;
+	json_int_t bytes = json_integer_value(width);
+	if (bytes != 4 && bytes != 8)
+		return remus_fail(err, -EBADMSG, "description of a PV guest: words of %lld bytes",
+				  (long long)bytes);
+	out->width = (unsigned)bytes;
+	return 0;
+}
+
 static int parse(json_t *object, struct remus_xen_description *out, struct remus_error *err)
 {
 	const char *type, *name, *version, *cpuid, *msr;
@@ -106,9 +128,9 @@ static int parse(json_t *object, struct remus_xen_description *out, struct remus
 		return remus_fail(err, -EBADMSG, "the description is no Xen guest's");
 	if (format != 1)
 		return remus_fail(err, -EPROTONOSUPPORT, "version %d of a Xen guest's description", format);
-	if (strcmp(type, "pvh"))
-		return remus_fail(err, -EPROTONOSUPPORT, "%.64s guests can't be stood by for in this version",
-				  type);
+	int rc = check_type(type, json_object_get(object, "width"), out, err);
+	if (rc < 0)
+		return rc;
 	if (sscanf(version, "%3u.%3u%c", &out->major, &out->minor, &rest) != 2)
 		return remus_fail(err, -EBADMSG, "description of a Xen guest: Xen version \"%.32s\"",
 				  version);
@@ -118,7 +140,7 @@ static int parse(json_t *object, struct remus_xen_description *out, struct remus
 				  (long long)pages, (long long)memory);
 	out->pages = (uint64_t)pages;
 	out->memory_kib = (uint64_t)memory;
-	int rc = check_name(name, err);
+	rc = check_name(name, err);
 	if (rc == 0)
 		rc = from_hex("cpuid", cpuid, CPUID_ENTRY, &out->cpuid, &out->cpuid_bytes, err);
 	if (rc == 0)

@@ -5,7 +5,7 @@
  *   {"xen":1, "type":"pvh", "name":"web1", "version":"4.17", "pages":1044480, "memory_kib":131072,
  *    "cpuid":"<hex>", "msr":"<hex>", "config":{libxl's own JSON of the domain's configuration}}
  *
- * cpuid and msr are the domain's CPU policy as xc_cpu_policy_serialise() gives it. The parser is given a peer's
+ * and of a PV guest "type":"pv", "width":8 (bytes of its words; 4 for a 32-bit guest). cpuid and msr are the domain's CPU policy as xc_cpu_policy_serialise() gives it. The parser is given a peer's
  * text: everything is bounded, lengths are checked, and the name can't leave its place in xenstore.
  */
 #ifndef REMUS_XEN_DESCRIPTION_H
@@ -17,7 +17,11 @@
 
 #define REMUS_XEN_NAME_MAX 80 /* with "--incoming" still within what xenstore and xl print */
 
+enum remus_xen_type { REMUS_XEN_PVH, REMUS_XEN_PV };
+
 struct remus_xen_description {
+	enum remus_xen_type type;
+	unsigned width; /* PV: 8 or 4 */
 	char name[REMUS_XEN_NAME_MAX + 1];
 	unsigned major, minor; /* of Xen */
 	uint64_t pages;	       /* page frame numbers are below this */

@@ -61,6 +61,17 @@ int remus_xen_version(const struct remus_xen_handles *xen, unsigned *major, unsi
 	return 0;
 }
 
+void remus_xen_version_text(const struct remus_xen_handles *xen, char out[64])
+{
+	xen_extraversion_t extra = "";
+	int version = xc_version(xen->xch, XENVER_version, NULL);
+
+	if (xc_version(xen->xch, XENVER_extraversion, &extra) < 0)
+		extra[0] = 0;
+	snprintf(out, 64, "%d.%d%.16s", version < 0 ? 0 : version >> 16, version < 0 ? 0 : version & 0xffff,
+		 extra);
+}
+
 char *remus_xen_read(const struct remus_xen_handles *xen, uint32_t domid, const char *key)
 {
 	char path[128];

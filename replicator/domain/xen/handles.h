@@ -24,6 +24,9 @@ void remus_xen_close(struct remus_xen_handles *xen);
 int remus_xen_version(const struct remus_xen_handles *xen, unsigned *major, unsigned *minor,
 		      struct remus_error *err);
 
+/* "4.17.7": the same with what its builder added. */
+void remus_xen_version_text(const struct remus_xen_handles *xen, char out[64]);
+
 /* A domain's id by its name or its number in digits; -ENOENT. */
 int remus_xen_find(const struct remus_xen_handles *xen, const char *name, uint32_t *domid,
 		   struct remus_error *err);

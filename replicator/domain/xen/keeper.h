@@ -17,21 +17,18 @@
 #ifndef REMUS_XEN_KEEPER_H
 #define REMUS_XEN_KEEPER_H
 
-#include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
-#include "remus/error.h"
+#include "helper.h"
 
-#define REMUS_XEN_KEEPER_MESSAGE 512
+#define REMUS_XEN_KEEPER_MESSAGE REMUS_XEN_HELPER_MESSAGE
 
 struct remus_xen_keeper {
-	pid_t pid;  /* and process group; 0 = none */
-	int talk;   /* -1 = none */
+	struct remus_xen_helper helper;
 	int stream; /* write end, non-blocking; -1 = none */
 };
-#define REMUS_XEN_KEEPER_INIT                      \
-	{                                          \
-		.pid = 0, .talk = -1, .stream = -1 \
+#define REMUS_XEN_KEEPER_INIT                   \
+	{                                       \
+		.helper.talk = -1, .stream = -1 \
 	}
 
 /* Start one for the domain @name with libxl's JSON in the file @config; its words go to @log_path. */

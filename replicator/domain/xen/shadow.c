@@ -31,15 +31,29 @@ void remus_xen_shadow_destroy(struct remus_xen_shadow *s)
 	memset(s, 0, sizeof *s);
 }
 
+void remus_xen_shadow_touch(struct remus_xen_shadow *s, uint64_t pfn)
+{
+	if (!remus_bitmap_test(s->touched, pfn)) {
+		remus_bitmap_set(s->touched, pfn);
+		s->touched_count++;
+	}
+}
+
+bool remus_xen_shadow_claim(struct remus_xen_shadow *s, uint64_t pfn)
+{
+	if (!remus_bitmap_test(s->touched, pfn))
+		return false;
+	s->touched[pfn / 64] &= ~(UINT64_C(1) << (pfn % 64));
+	s->touched_count--;
+	return true;
+}
+
 uint8_t *remus_xen_shadow_page(struct remus_xen_shadow *s, uint64_t pfn)
 {
 	if (pfn >= s->pages)
 		return NULL;
-	if (!remus_bitmap_test(s->touched, pfn)) {
-		remus_bitmap_set(s->touched, pfn);
-		remus_bitmap_set(s->present, pfn);
-		s->touched_count++;
-	}
+	remus_xen_shadow_touch(s, pfn);
+	remus_bitmap_set(s->present, pfn);
 	return s->memory + pfn * 4096;
 }
 

@@ -8,6 +8,7 @@
 #ifndef REMUS_XEN_SHADOW_H
 #define REMUS_XEN_SHADOW_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "remus/error.h"
@@ -26,6 +27,9 @@ void remus_xen_shadow_destroy(struct remus_xen_shadow *shadow);
 uint8_t *remus_xen_shadow_page(struct remus_xen_shadow *shadow, uint64_t pfn);
 /* Up to @max touched pages at or after *@cursor, ascending; they are no longer touched. 0 = none left. */
 size_t remus_xen_shadow_take(struct remus_xen_shadow *shadow, uint64_t *cursor, uint64_t *pfn, size_t max);
+/* Mark a page as touched, which is to be passed on though nobody has written to it; and: was it touched? No longer. */
+void remus_xen_shadow_touch(struct remus_xen_shadow *shadow, uint64_t pfn);
+bool remus_xen_shadow_claim(struct remus_xen_shadow *shadow, uint64_t pfn);
 /* Everything ever written is to be written to the next domain. */
 void remus_xen_shadow_touch_all(struct remus_xen_shadow *shadow);
 

@@ -23,12 +23,16 @@
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
+#include "leftover.h"
 #include "libxl_wait.h"
 #include "preflight.h"
+#include "pvfeed.h"
+#include "records.h"
 #include "remus/domain.h"
 #include "remus/log.h"
 #include "remus/util.h"
 #include "shadow.h"
+#include "space.h"
 #include "state.h"
 
 #define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
@@ -42,6 +46,7 @@ struct standby {
 	struct remus_xen_description description;
 	struct remus_xen_keeper keeper;
 	struct remus_xen_shadow shadow;
+	struct remus_xen_pvfeed pv;   /* of a PV guest */
 	struct remus_xen_buffer head; /* record heads being built */
 	uint8_t *state;		      /* of the last commit */
 	size_t state_bytes;
@@ -64,19 +69,7 @@ static struct standby *of(struct remus_standby *base)
 /* Is it there, and does it run? A keeper that died leaves it in whatever state it was. */
 static bool domain_there(const struct standby *s, bool *runs)
 {
-	struct remus_xen_handles xen;
-	xc_dominfo_t info;
-	bool there = false;
-
-	if (!s->domid || remus_xen_open(&xen, NULL) < 0)
-		return false;
-	if (remus_xen_info(&xen, s->domid, &info, NULL) == 0) {
-		REMUS_AUTO_FREE char *name = remus_xen_read(&xen, s->domid, "name");
-		there = name && (!strcmp(name, s->name) || !strcmp(name, s->description.name));
-		*runs = there && !info.paused;
-	}
-	remus_xen_close(&xen);
-	return there;
+	return remus_xen_leftover_there(s->domid, s->name, s->description.name, runs);
 }
 
 /* End the keeper and see that nothing of the domain is left. */
@@ -102,6 +95,17 @@ static int feed_head(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
+static bool is_pv(const struct standby *s)
+{
+	return s->description.type == REMUS_XEN_PV;
+}
+
+static int emit(void *context, struct iovec *iov, int parts, struct remus_error *err)
+{
+	struct standby *s = context;
+	return remus_xen_keeper_feed(&s->keeper, iov, parts, FEED_MS, err);
+}
+
 /* Everything touched, as PAGE_DATA records straight from the shadow. */
 static int feed_pages(struct standby *s, struct remus_error *err)
 {
@@ -110,6 +114,8 @@ static int feed_pages(struct standby *s, struct remus_error *err)
 	uint64_t cursor = 0;
 	size_t n;
 
+	if (is_pv(s))
+		return remus_xen_pvfeed_pages(&s->pv, &s->shadow, emit, s, err);
 	while ((n = remus_xen_shadow_take(&s->shadow, &cursor, pfn, REMUS_XEN_STREAM_BATCH))) {
 		remus_xen_buffer_reset(&s->head);
 		remus_xen_stream_pages(&s->head, pfn, (unsigned)n);
@@ -127,17 +133,29 @@ static int feed_pages(struct standby *s, struct remus_error *err)
 	return 0;
 }
 
+/* Is it the state of such a guest? *@out points into it and to @params; of a PV guest it is fed as it is. */
+static int check_state(const struct standby *s, const uint8_t *state, size_t bytes,
+		       struct remus_xen_state *out, struct remus_xen_param *params, struct remus_error *err)
+{
+	if (is_pv(s))
+		return remus_xen_records_check_state(state, bytes, s->description.width, err);
+	return remus_xen_state_decode(state, bytes, out, params, err);
+}
+
 static int feed_epoch(struct standby *s, struct remus_error *err)
 {
 	struct remus_xen_param params[REMUS_XEN_PARAMS_MAX];
 	struct remus_xen_state state;
-	int rc = remus_xen_state_decode(s->state, s->state_bytes, &state, params, err);
+	int rc = check_state(s, s->state, s->state_bytes, &state, params, err);
 
 	if (rc == 0)
 		rc = feed_pages(s, err);
 	if (rc < 0)
 		return rc;
-	remus_xen_stream_state(&s->head, &state);
+	if (is_pv(s))
+		remus_xen_buffer_add(&s->head, s->state, s->state_bytes);
+	else
+		remus_xen_stream_state(&s->head, &state);
 	remus_xen_stream_checkpoint(&s->head);
 	return feed_head(s, err);
 }
@@ -166,7 +184,7 @@ static int await_domid(struct standby *s, struct remus_error *err)
 	int rc = remus_xen_keeper_hear(&s->keeper, DOMID_MS, text);
 
 	if (rc == 1 && sscanf(text, "domid %u", &s->domid) == 1)
-		return 0;
+		return remus_xen_leftover_mark(s->run_dir, s->domid, s->name, err);
 	if (rc == 1)
 		return remus_fail(err, -EIO, "%s can't be built: %s", s->name, text);
 	return remus_fail(err, rc ? rc : -ETIMEDOUT, "%s was not built %s; see %s/xen.log", s->name,
@@ -186,13 +204,18 @@ static int build(struct standby *s, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	remus_xen_buffer_reset(&s->head);
-	remus_xen_stream_begin(&s->head, &(struct remus_xen_stream_static){.guest = REMUS_XEN_STREAM_HVM,
-									   .xen_major = d->major,
-									   .xen_minor = d->minor,
-									   .cpuid = d->cpuid,
-									   .cpuid_bytes = d->cpuid_bytes,
-									   .msr = d->msr,
-									   .msr_bytes = d->msr_bytes});
+	remus_xen_stream_begin(&s->head,
+			       &(struct remus_xen_stream_static){.guest = is_pv(s) ? REMUS_XEN_STREAM_PV
+										   : REMUS_XEN_STREAM_HVM,
+								 .width = d->width,
+								 .xen_major = d->major,
+								 .xen_minor = d->minor,
+								 .cpuid = d->cpuid,
+								 .cpuid_bytes = d->cpuid_bytes,
+								 .msr = d->msr,
+								 .msr_bytes = d->msr_bytes});
+	if (is_pv(s))
+		remus_xen_pvfeed_restart(&s->pv);
 	rc = feed_head(s, err);
 	if (rc == 0)
 		rc = await_domid(s, err);
@@ -236,6 +259,7 @@ static void standby_close(struct remus_standby *base)
 	else
 		standby_destroy(base);
 	remus_xen_shadow_destroy(&s->shadow);
+	remus_xen_pvfeed_destroy(&s->pv);
 	remus_xen_buffer_free(&s->head);
 	remus_xen_description_free(&s->description);
 	free(s->state);
@@ -243,25 +267,61 @@ static void standby_close(struct remus_standby *base)
 	free(s);
 }
 
+/* What create() checks before it builds anything. Fills in the names. */
+static void examine(struct standby *s, const char *description, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (remus_xen_description_parse(description, &s->description, &err) < 0) {
+		remus_report_error(report, "guest", NULL, &err);
+		return;
+	}
+	snprintf(s->name, sizeof s->name, "%s--incoming", s->description.name);
+	snprintf(s->locator, sizeof s->locator, "xen:%s", s->description.name);
+	remus_xen_preflight(&s->description, s->name, report);
+}
+
+static void standby_check(const char *description, const struct remus_standby_config *config,
+			  struct remus_nic nic[REMUS_NICS_MAX], int *nics, struct remus_report *report)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct standby s = {0};
+
+	(void)config;
+	*nics = 0;
+	examine(&s, description, report);
+	if (!s.description.config)
+		return;
+	int n = remus_xen_description_nics(&s.description, 0, nic, REMUS_NICS_MAX, &err);
+	if (n < 0)
+		remus_report_error(report, "network", NULL, &err);
+	for (int i = 0; i < n; i++)
+		nic[i].interface[0] = 0; /* it comes with the guest */
+	*nics = n < 0 ? 0 : n;
+	remus_xen_description_free(&s.description);
+}
+
 static int standby_create(const char *description, const struct remus_standby_config *config,
 			  struct remus_standby **out, struct remus_error *err)
 {
 	struct standby *s = calloc(1, sizeof *s);
+	struct remus_report report = {0};
 
 	if (!s)
 		return remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
 	s->base.ops = &remus_xen_standby_ops;
 	s->keeper = (struct remus_xen_keeper)REMUS_XEN_KEEPER_INIT;
 	s->run_dir = strdup(config->run_dir);
-	int rc = s->run_dir ? remus_xen_description_parse(description, &s->description, err)
-			    : remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
+	int rc = s->run_dir ? 0 : remus_fail(err, -ENOMEM, "standby of %s: out of memory", config->name);
 	if (rc == 0) {
-		snprintf(s->name, sizeof s->name, "%s--incoming", s->description.name);
-		snprintf(s->locator, sizeof s->locator, "xen:%s", s->description.name);
-		rc = remus_xen_preflight(&s->description, s->name, err);
+		examine(s, description, &report);
+		rc = remus_report_first(&report, err);
 	}
+	uint64_t pages = s->description.pages;
 	if (rc == 0)
-		rc = remus_xen_shadow_create(&s->shadow, s->description.pages, err);
+		rc = remus_xen_shadow_create(&s->shadow, is_pv(s) ? remus_xen_space_size(pages) : pages, err);
+	if (rc == 0 && is_pv(s))
+		rc = remus_xen_pvfeed_create(&s->pv, pages, s->description.width, err);
 	if (rc == 0)
 		rc = build(s, err);
 	if (rc < 0) {
@@ -295,7 +355,7 @@ static int standby_commit(struct remus_standby *base, uint64_t epoch, const uint
 	struct remus_xen_param params[REMUS_XEN_PARAMS_MAX];
 	struct remus_xen_state decoded;
 	struct remus_error why = s->early;
-	int rc = remus_xen_state_decode(state, bytes, &decoded, params, err);
+	int rc = check_state(s, state, bytes, &decoded, params, err);
 
 	if (rc < 0)
 		return remus_error_prefix(err, "epoch %llu", (unsigned long long)epoch), rc;
@@ -340,6 +400,22 @@ static int run(struct standby *s, struct remus_error *err)
 	return rc;
 }
 
+/* Linux tells xenstore when it boots, and not again on another host. Without it the guest could not be protected from
+ * here: it was protected there, so it can. */
+static void say_suspendable(const struct standby *s)
+{
+	struct remus_xen_handles xen;
+	char path[64];
+
+	snprintf(path, sizeof path, "/local/domain/%u/control/feature-suspend", s->domid);
+	if (remus_xen_open(&xen, NULL) < 0)
+		return;
+	if (!xs_write(xen.xs, XBT_NULL, path, "1", 1))
+		remus_warn("xenstore: %s can't be written: %s can't be protected from here", path,
+			   s->description.name);
+	remus_xen_close(&xen);
+}
+
 static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
@@ -366,6 +442,8 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return rc;
 	}
 	s->activated = true;
+	remus_xen_leftover_unmark(s->run_dir);
+	say_suspendable(s);
 	return 0;
 }
 
@@ -388,7 +466,7 @@ static pid_t standby_pid(struct remus_standby *base)
 
 static int standby_event_fd(struct remus_standby *base)
 {
-	return of(base)->keeper.talk;
+	return of(base)->keeper.helper.talk;
 }
 
 static enum remus_domain_event standby_next_event(struct remus_standby *base, char why[REMUS_TEXT_MAX])
@@ -396,7 +474,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	struct standby *s = of(base);
 	char text[REMUS_XEN_KEEPER_MESSAGE];
 
-	if (s->over || s->keeper.talk < 0)
+	if (s->over || s->keeper.helper.talk < 0)
 		return REMUS_DOMAIN_NONE;
 	int heard = remus_xen_keeper_hear(&s->keeper, 0, text);
 	if (heard == 0)
@@ -409,8 +487,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 	if (s->activated) {
 		if (heard < 0) {
 			remus_warn("%s: its keeper died: nobody acts on its shutdown or reboot now", s->name);
-			close(s->keeper.talk);
-			s->keeper.talk = -1;
+			remus_xen_close_fd(&s->keeper.helper.talk);
 		}
 		return REMUS_DOMAIN_NONE;
 	}
@@ -423,6 +500,7 @@ static enum remus_domain_event standby_next_event(struct remus_standby *base, ch
 
 const struct remus_standby_ops remus_xen_standby_ops = {
 	.backend = "xen",
+	.check = standby_check,
 	.create = standby_create,
 	.pages = standby_pages,
 	.page = standby_page,
@@ -435,4 +513,5 @@ const struct remus_standby_ops remus_xen_standby_ops = {
 	.next_event = standby_next_event,
 	.destroy = standby_destroy,
 	.close = standby_close,
+	.sweep = remus_xen_leftover_sweep,
 };

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "remus/util.h"
+#include "types.h"
 
 /* libxl's layer */
 #define LIBXL_MAGIC	     UINT64_C(0x4c6962786c466d74) /* "LibxlFmt" */
@@ -14,17 +15,8 @@
 #define LIBXL_CHECKPOINT_END 4u
 
 /* libxc's layer */
-#define IMAGE_ID	    0x58454e46u /* "XENF" */
-#define IMAGE_VERSION_3	    3u
-#define REC_END		    0x00u
-#define REC_PAGE_DATA	    0x01u
-#define REC_TSC_INFO	    0x08u
-#define REC_HVM_CONTEXT	    0x09u
-#define REC_HVM_PARAMS	    0x0au
-#define REC_CHECKPOINT	    0x0eu
-#define REC_STATIC_DATA_END 0x10u
-#define REC_CPUID_POLICY    0x11u
-#define REC_MSR_POLICY	    0x12u
+#define IMAGE_ID	0x58454e46u /* "XENF" */
+#define IMAGE_VERSION_3 3u
 
 void remus_xen_buffer_reset(struct remus_xen_buffer *buffer)
 {
@@ -118,25 +110,38 @@ void remus_xen_stream_begin(struct remus_xen_buffer *out, const struct remus_xen
 	add_le32(out, facts->xen_major);
 	add_le32(out, facts->xen_minor);
 
+	if (facts->guest == REMUS_XEN_STREAM_PV) {
+		const uint8_t info[8] = {(uint8_t)facts->width, facts->width == 8 ? 4 : 3};
+		whole_record(out, REMUS_XEN_REC_PV_INFO, info, sizeof info);
+	}
 	if (facts->cpuid_bytes)
-		whole_record(out, REC_CPUID_POLICY, facts->cpuid, facts->cpuid_bytes);
+		whole_record(out, REMUS_XEN_REC_CPUID_POLICY, facts->cpuid, facts->cpuid_bytes);
 	if (facts->msr_bytes)
-		whole_record(out, REC_MSR_POLICY, facts->msr, facts->msr_bytes);
-	record(out, REC_STATIC_DATA_END, 0);
+		whole_record(out, REMUS_XEN_REC_MSR_POLICY, facts->msr, facts->msr_bytes);
+	record(out, REMUS_XEN_REC_STATIC_DATA_END, 0);
 }
 
-void remus_xen_stream_pages(struct remus_xen_buffer *out, const uint64_t *pfn, unsigned count)
+void remus_xen_stream_frames(struct remus_xen_buffer *out, const void *body, size_t bytes)
 {
-	record(out, REC_PAGE_DATA, 8 + (size_t)count * (8 + 4096));
+	whole_record(out, REMUS_XEN_REC_P2M_FRAMES, body, bytes);
+}
+
+void remus_xen_stream_pages(struct remus_xen_buffer *out, const uint64_t *entry, unsigned count)
+{
+	size_t with_content = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		with_content += remus_xen_pv_type_has_content((unsigned)(entry[i] >> 60));
+	record(out, REMUS_XEN_REC_PAGE_DATA, 8 + (size_t)count * 8 + with_content * 4096);
 	add_le32(out, count);
 	add_le32(out, 0);
 	for (unsigned i = 0; i < count; i++)
-		add_le64(out, pfn[i]); /* type 0: an ordinary page */
+		add_le64(out, entry[i]);
 }
 
 static void tsc_record(struct remus_xen_buffer *out, const struct remus_xen_tsc *tsc)
 {
-	record(out, REC_TSC_INFO, 24);
+	record(out, REMUS_XEN_REC_TSC_INFO, 24);
 	add_le32(out, tsc->mode);
 	add_le32(out, tsc->khz);
 	add_le64(out, tsc->nsec);
@@ -147,8 +152,8 @@ static void tsc_record(struct remus_xen_buffer *out, const struct remus_xen_tsc 
 void remus_xen_stream_state(struct remus_xen_buffer *out, const struct remus_xen_state *state)
 {
 	tsc_record(out, &state->tsc);
-	whole_record(out, REC_HVM_CONTEXT, state->context, state->context_bytes);
-	record(out, REC_HVM_PARAMS, 8 + (size_t)state->params * 16);
+	whole_record(out, REMUS_XEN_REC_HVM_CONTEXT, state->context, state->context_bytes);
+	record(out, REMUS_XEN_REC_HVM_PARAMS, 8 + (size_t)state->params * 16);
 	add_le32(out, state->params);
 	add_le32(out, 0);
 	for (unsigned i = 0; i < state->params; i++) {
@@ -159,11 +164,11 @@ void remus_xen_stream_state(struct remus_xen_buffer *out, const struct remus_xen
 
 void remus_xen_stream_checkpoint(struct remus_xen_buffer *out)
 {
-	record(out, REC_CHECKPOINT, 0);
+	record(out, REMUS_XEN_REC_CHECKPOINT, 0);
 	record(out, LIBXL_CHECKPOINT_END, 0);
 }
 
 void remus_xen_stream_end(struct remus_xen_buffer *out)
 {
-	record(out, REC_END, 0);
+	record(out, REMUS_XEN_REC_END, 0);
 }

@@ -13,7 +13,9 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
+#define TELL_US	   1000000u
 #define RECHECK_MS 100 /* a signal that got lost costs this much */
+#define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
 static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
 {
@@ -47,31 +49,58 @@ static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
 		return remus_fail_errno(err, "binding an event channel to domain %u", s->domid);
 	s->port = (evtchn_port_t)ours;
 	drain(s, 20);
+	/* In the place of the channel of an engine that was killed, if there is one. */
 	if (xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, (evtchn_port_t)theirs))
 		return remus_fail_errno(err, "subscribing to the suspends of domain %u", s->domid);
+	return 0;
+}
+
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err)
+{
+	REMUS_AUTO_FREE char *can = remus_xen_read(xen, domid, "control/feature-suspend");
+
+	if (!can || strcmp(can, "1"))
+		return remus_fail(
+			err, -ENOTSUP,
+			"domain %u doesn't say that it can be suspended (control/feature-suspend in "
+			"xenstore): its kernel lacks Xen's suspend support, or has not started yet. One that "
+			"xl restored or migrated does not say so again: write 1 there for it",
+			domid);
 	return 0;
 }
 
 int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
 			   struct remus_error *err)
 {
-	REMUS_AUTO_FREE char *can = remus_xen_read(xen, domid, "control/feature-suspend");
-	struct remus_error why = REMUS_ERROR_INIT;
-
 	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
-	if (!can || strcmp(can, "1"))
-		return remus_fail(
-			err, -ENOTSUP,
-			"domain %u doesn't say that it can be suspended (control/feature-suspend in "
-			"xenstore): its kernel lacks Xen's suspend support, or has not started yet",
-			domid);
-	if (open_channel(s, &why) < 0) {
-		snprintf(s->note, sizeof s->note, "suspends are polled for: %.200s", why.message);
-		if (s->events)
-			xenevtchn_close(s->events);
-		s->events = NULL;
-	}
-	return 0;
+	return remus_xen_suspend_check(xen, domid, err);
+}
+
+void remus_xen_suspend_listen(struct remus_xen_suspend *s)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+	const char *told = secure_getenv("REMUS_XEN_SUSPEND");
+
+	if (s->events)
+		return;
+	s->note[0] = 0;
+	if (told && !strcmp(told, "poll"))
+		remus_fail(&why, -ENOTSUP, "REMUS_XEN_SUSPEND says so");
+	else if (open_channel(s, &why) == 0)
+		return;
+	snprintf(s->note, sizeof s->note, "suspends are polled for: %.200s", why.message);
+	if (s->events)
+		xenevtchn_close(s->events);
+	s->events = NULL;
+}
+
+void remus_xen_suspend_unlisten(struct remus_xen_suspend *s)
+{
+	if (!s->events)
+		return;
+	xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
+	xenevtchn_close(s->events); /* and with it the channel; the guest's end goes with the guest */
+	s->events = NULL;
 }
 
 void remus_xen_suspend_close(struct remus_xen_suspend *s)
@@ -79,25 +108,54 @@ void remus_xen_suspend_close(struct remus_xen_suspend *s)
 	if (!s->xen)
 		return;
 	remus_xen_suspend_settle(s, 0);
+	s->told_us = 0;
 	remus_xen_suspend_tell(s);
-	if (s->events) {
-		xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
-		xenevtchn_close(s->events); /* and with it the channel; the guest's end goes with the guest */
-	}
-	s->events = NULL;
+	remus_xen_suspend_unlisten(s);
 	s->xen = NULL;
+}
+
+/* In one step: what the guest is asked to do becomes @to if it is @from. 1 = done, 0 = it is something else, which is
+ * then in @other. */
+static int ask_instead(struct remus_xen_suspend *s, const char *from, const char *to, char other[32],
+		       struct remus_error *err)
+{
+	char path[64];
+	unsigned length;
+
+	control_path(s, "shutdown", path);
+	for (int i = 0; i < 5; i++) { /* whoever else writes there at the same time makes it fail */
+		xs_transaction_t t = xs_transaction_start(s->xen->xs);
+		if (t == XBT_NULL)
+			break;
+		REMUS_AUTO_FREE char *now = xs_read(s->xen->xs, t, path, &length);
+		snprintf(other, 32, "%s", now ? now : "");
+		bool same = !strcmp(other, from);
+		bool written = !same || xs_write(s->xen->xs, t, path, to, (unsigned)strlen(to));
+		if (xs_transaction_end(s->xen->xs, t, !written) && written)
+			return same;
+	}
+	return remus_fail_errno(err, "xenstore: %s", path);
 }
 
 int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *err)
 {
-	char path[64];
+	char other[32];
+	int rc = 0;
 
 	if (s->requested_us)
 		return 0;
 	remus_xen_suspend_tell(s);
-	control_path(s, "shutdown", path);
-	if (!xs_write(s->xen->xs, XBT_NULL, path, "suspend", 7))
-		return remus_fail_errno(err, "xenstore: %s", path);
+	for (int waited = 0; waited <= FOREIGN_MS; waited++) {
+		rc = ask_instead(s, "", "suspend", other, err);
+		if (rc || !strcmp(other, "suspend"))
+			break;
+		usleep(1000);
+	}
+	if (rc < 0)
+		return rc;
+	if (!rc && strcmp(other, "suspend"))
+		return remus_fail(err, -EBUSY, "domain %u was asked to \"%s\" and has not taken that up",
+				  s->domid, other);
 	s->requested_us = remus_now_us();
 	return 0;
 }
@@ -135,29 +193,38 @@ static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info
 /* Take the request back if the guest has not taken it up. */
 static bool call_off(struct remus_xen_suspend *s)
 {
-	char path[64];
-	unsigned length;
-	bool back = false;
+	char other[32];
 
-	control_path(s, "shutdown", path);
-	for (int i = 0; i < 5; i++) {
-		xs_transaction_t t = xs_transaction_start(s->xen->xs);
-		if (t == XBT_NULL)
-			break;
-		REMUS_AUTO_FREE char *now = xs_read(s->xen->xs, t, path, &length);
-		back = now && !strcmp(now, "suspend");
-		if (back)
-			xs_write(s->xen->xs, t, path, "", 0);
-		if (xs_transaction_end(s->xen->xs, t, false))
-			break;
-		back = false; /* the guest was quicker: look again */
-	}
-	return back;
+	return ask_instead(s, "suspend", "", other, NULL) > 0;
+}
+
+static void expect_late(struct remus_xen_suspend *s)
+{
+	s->late_until = remus_now_us() + REMUS_XEN_LATE_MS * 1000u;
+}
+
+void remus_xen_suspend_inherit(struct remus_xen_suspend *s)
+{
+	remus_xen_suspend_listen(s);
+	if (!s->events)
+		xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
+	if (!call_off(s))
+		expect_late(s); /* if it was asked at all: that can't be told */
+}
+
+/* From the request to the stop. One that nobody saw happen took less: it only counts when it was a quick one. */
+static void note_time(struct remus_xen_suspend *s, uint64_t took, bool at_most)
+{
+	if (!s->usual_us)
+		s->usual_us = took;
+	else if (!at_most || took < s->usual_us)
+		s->usual_us = (s->usual_us * 7 + took) / 8;
 }
 
 int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
 {
-	int rc = stopped(s, info, err); /* a killed engine may have left it so */
+	int rc = stopped(s, info, err); /* it was asked ahead, or a killed engine left it so */
+	bool was_stopped = rc > 0;
 
 	if (rc == 0)
 		rc = remus_xen_suspend_request(s, err);
@@ -165,12 +232,11 @@ int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, stru
 		rc = await(s, s->requested_us + REMUS_XEN_SUSPEND_MS * 1000u, info, err);
 	if (rc == 0 && !call_off(s)) {
 		rc = await(s, remus_now_us() + REMUS_XEN_GRACE_MS * 1000u, info, err);
-		s->late = rc == 0;
+		if (rc == 0)
+			expect_late(s);
 	}
-	if (rc > 0 && s->requested_us) {
-		uint64_t took = remus_now_us() - s->requested_us;
-		s->usual_us = s->usual_us ? (s->usual_us * 7 + took) / 8 : took;
-	}
+	if (rc > 0 && s->requested_us)
+		note_time(s, remus_now_us() - s->requested_us, was_stopped);
 	s->requested_us = 0;
 	if (rc > 0)
 		return 0;
@@ -188,19 +254,26 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 	int rc = stopped(s, &info, err);
 
 	if (rc <= 0)
-		return rc == -ESHUTDOWN ? 0 : rc;
+		return rc == -ESHUTDOWN || rc == -ESRCH ? 0 : rc; /* it ended: that is told elsewhere */
 	if (xc_domain_resume(s->xen->xch, s->domid, 1))
 		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
-	s->late = false;
+	s->late_until = 0;
 	s->untold = true;
 	return 0;
 }
 
 void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 {
-	if (s->untold && !xs_resume_domain(s->xen->xs, s->domid))
+	uint64_t now = remus_now_us();
+
+	/* a suspend that is told to our channel is not told to xenstored, but anything else that happens meanwhile may
+	 * have made it look */
+	if (!s->untold || (s->events && now - s->told_us < TELL_US))
+		return;
+	if (!xs_resume_domain(s->xen->xs, s->domid))
 		remus_warn("domain %u runs again, but xenstored was not told: %s", s->domid, strerror(errno));
 	s->untold = false;
+	s->told_us = now;
 }
 
 void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
@@ -209,13 +282,17 @@ void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
 
 	if (s->requested_us && remus_now_us() - s->requested_us >= older_us) {
 		s->requested_us = 0;
-		s->late = !call_off(s);
-		if (s->late &&
+		bool taken = !call_off(s);
+		if (taken)
+			expect_late(s);
+		if (taken &&
 		    await(s, remus_now_us() + (older_us ? 0 : REMUS_XEN_GRACE_MS * 1000u), &info, NULL) > 0)
 			remus_xen_suspend_resume(s, NULL);
 	}
-	if (s->late && stopped(s, &info, NULL) == 1)
+	if (s->late_until && stopped(s, &info, NULL) == 1)
 		remus_xen_suspend_resume(s, NULL);
+	if (s->late_until && remus_now_us() >= s->late_until)
+		s->late_until = 0;
 }
 
 /* Half of what it takes: measured, the guest runs on for about that long before it begins to freeze. */

@@ -6,8 +6,13 @@
  * was called off" makes it go on at once, with everything still connected.
  *
  * That it has stopped is told by an event channel given to the hypervisor for that purpose; where that fails,
- * by asking every millisecond. A request can be made ahead of the pause, so that the time until the guest
- * notices overlaps with its running. A request that nobody waits for is called off (I8).
+ * by asking every millisecond (REMUS_XEN_SUSPEND=poll in the environment does without the channel, for finding
+ * faults). While there is such a channel Xen tells nobody else, so it is there only while a guest is protected:
+ * otherwise `xl save` would wait for ever (I13).
+ *
+ * A request can be made ahead of the pause, so that the time until the guest notices overlaps with its running. A
+ * request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
+ * shutdown or a reboot, is never overwritten.
  */
 #ifndef REMUS_XEN_SUSPEND_H
 #define REMUS_XEN_SUSPEND_H
@@ -16,8 +21,9 @@
 #include <xenevtchn.h>
 #include "handles.h"
 
-#define REMUS_XEN_SUSPEND_MS 5000 /* a loaded guest takes 200 ms; seconds mean one that can't freeze */
-#define REMUS_XEN_GRACE_MS   3000 /* more, when it has taken up the request */
+#define REMUS_XEN_SUSPEND_MS 5000  /* a loaded guest takes 200 ms; seconds mean one that can't freeze */
+#define REMUS_XEN_GRACE_MS   3000  /* more, when it has taken up the request */
+#define REMUS_XEN_LATE_MS    30000 /* Linux tries for 20 s to freeze its processes; it may stop until then */
 
 struct remus_xen_suspend {
 	const struct remus_xen_handles *xen;
@@ -27,24 +33,34 @@ struct remus_xen_suspend {
 	char note[256];	       /* why polling, or "" */
 	uint64_t requested_us; /* when, 0 = no request is out */
 	uint64_t usual_us;     /* request to stopped, a running mean */
+	uint64_t told_us;      /* when xenstored was told of a resume */
 	bool untold;	       /* it was resumed, xenstored doesn't know yet */
-	bool late;	       /* it took up a request that was given up: it may still stop */
+	uint64_t late_until;   /* it took up a request that was given up and may stop until then; 0 = none */
 };
 
-/* The guest must say that it can be suspended. Nothing of it is changed. */
+/* Does the guest say that it can be suspended? */
+int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
+/* It must. Nothing of it is changed. */
 int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
 			   uint32_t domid, struct remus_error *err);
+/* Have the hypervisor tell us from here on; where that fails `note` says why. */
+void remus_xen_suspend_listen(struct remus_xen_suspend *suspend);
+/* No more: it tells whoever else waits for a suspend. */
+void remus_xen_suspend_unlisten(struct remus_xen_suspend *suspend);
+/* Take over what a killed engine left: its channel, and its request, which the guest may have taken up. */
+void remus_xen_suspend_inherit(struct remus_xen_suspend *suspend);
 /* Calls off what is out; the guest is left as it is. */
 void remus_xen_suspend_close(struct remus_xen_suspend *suspend);
 int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_error *err);
 /* Request unless that was done, and wait until it has stopped. -ETIMEDOUT: it runs, or will be made to. -ESHUTDOWN:
  * it ended instead. */
 int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);
-/* Make a guest go on that has stopped; nothing for one that runs. */
+/* Make a guest go on that has stopped; nothing for one that runs, or has ended. */
 int remus_xen_suspend_resume(struct remus_xen_suspend *suspend, struct remus_error *err);
 /* Tell xenstored of the resume, so that it notices the domain's next end; beside the pause, not in it. */
 void remus_xen_suspend_tell(struct remus_xen_suspend *suspend);
-/* A request that is older than @older_us is called off; a guest that stopped late is made to go on. */
+/* A request that is older than @older_us is called off; a guest that stopped late is made to go on. What is left to
+ * be expected of the guest: late_until. */
 void remus_xen_suspend_settle(struct remus_xen_suspend *suspend, uint64_t older_us);
 /* How long before a pause a request should be made, µs. */
 uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *suspend);

@@ -95,6 +95,7 @@ static void serve(int epoll, int timer)
 			} else if (read(timer, &expirations, sizeof expirations) > 0) {
 				stamp_tick();
 				echo_tick();
+				frames_tick();
 			}
 		}
 	}
@@ -130,6 +131,7 @@ int main(int argc, char **argv)
 		die("epoll_ctl");
 	echo_start(epoll);
 	udp_start(epoll);
+	frames_start(number_argument("remus.frames", 0));
 	printf("DRILL-READY\n");
 	fflush(stdout);
 	serve(epoll, timer);

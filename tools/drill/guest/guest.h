@@ -5,6 +5,7 @@
  *   stamp.c  the memory workload that checks itself
  *   echo.c   the network workload: a TCP echo with a rising counter, and the control port
  *   udp.c    the same counter over UDP
+ *   frames.c raw frames of every kind, numbered
  *   guest.c  the loop that runs them, and the time stamp counter's frequency (run on the host)
  * The other half of the conversation is remus_drill/client.py.
  */
@@ -60,5 +61,11 @@ uint64_t echo_count(void);
 void udp_start(int epoll);
 /* One epoll event; false when it is somebody else's. */
 bool udp_event(void *data);
+
+/* ---- frames.c ---- */
+/* @rate: frames a second; 0 = none. */
+void frames_start(uint64_t rate);
+/* Called every few milliseconds: sends what is due. */
+void frames_tick(void);
 
 #endif

@@ -53,6 +53,8 @@ def monotonic_offset():
 class Sniffer(threading.Thread):
     """Notes the time (µs, CLOCK_MONOTONIC) of each frame from @mac that comes in at @interface."""
 
+    room = 64  # bytes of each frame that are looked at
+
     def __init__(self, interface, mac):
         super().__init__(name="observer " + interface, daemon=True)
         self.mac = bytes.fromhex(mac.replace(":", ""))
@@ -68,19 +70,23 @@ class Sniffer(threading.Thread):
         while not self.stopping:
             if select.select([self.socket], [], [], 0.2)[0]:
                 try:
-                    self._note(*self.socket.recvmsg(64, 256))
+                    self._receive(*self.socket.recvmsg(self.room, 256))
                 except OSError as e:
                     if e.errno != errno.ENETDOWN:  # the host died: its link went down, once
                         raise
 
-    def _note(self, head, ancillary, _flags, address):
-        if address[2] == PACKET_OUTGOING or head[6:12] != self.mac:
+    def _receive(self, data, ancillary, _flags, address):
+        if address[2] == PACKET_OUTGOING or data[6:12] != self.mac:
             return
         offset = monotonic_offset()
-        for level, kind, data in ancillary:
+        for level, kind, stamp in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
-                seconds, nanoseconds = TIMESPEC.unpack(data[:TIMESPEC.size])
-                self.frames.append((seconds * 10**9 + nanoseconds + offset) // 1000)
+                seconds, nanoseconds = TIMESPEC.unpack(stamp[:TIMESPEC.size])
+                self.note((seconds * 10**9 + nanoseconds + offset) // 1000, data)
+
+    def note(self, moment, _data):
+        """One frame; what a subclass keeps of it."""
+        self.frames.append(moment)
 
     def stop(self):
         """Idempotent. `lost` is then the number of frames that the kernel could not hand over."""

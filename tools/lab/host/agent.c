@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * remus-lab-agent: the hands of tools/lab inside a lab host's dom0. One static program, four jobs:
+ * remus-lab-agent: the hands of tools/lab inside a lab host's dom0. One static program, five jobs:
  *   serve PORT            runs commands for the lab (this file)
  *   connect ADDRESS PORT  stdin to a TCP connection, the connection to stdout (relay.c)
  *   accept PORT COMMAND…  one connection, COMMAND behind it (relay.c)
  *   stamp                 copies stdin to stdout, each line with the time it came at (relay.c)
+ *   capture INTERFACE     which numbered frames came in there, and when (capture.c)
  *
  * A request is a line, then bytes:     RUN SECONDS SCRIPT-BYTES STDIN-BYTES\n script stdin
  * and is answered by blocks:           KIND BYTES\n then that many bytes
@@ -231,7 +232,11 @@ int main(int argc, char **argv)
 		return relay_accept((uint16_t)atoi(argv[2]), argv + 3);
 	if (argc == 2 && !strcmp(argv[1], "stamp"))
 		return relay_stamp();
-	fprintf(stderr, "usage: %s serve PORT | connect ADDRESS PORT | accept PORT COMMAND... | stamp\n",
+	if (argc == 3 && !strcmp(argv[1], "capture"))
+		return capture_run(argv[2]);
+	fprintf(stderr,
+		"usage: %s serve PORT | connect ADDRESS PORT | accept PORT COMMAND... | stamp | capture "
+		"INTERFACE\n",
 		argv[0]);
 	return 2;
 }

@@ -18,4 +18,7 @@ int relay_connect(const char *address, uint16_t port);
 int relay_accept(uint16_t port, char **command);
 int relay_stamp(void);
 
+/* ---- capture.c ---- */
+int capture_run(const char *interface);
+
 #endif

@@ -13,6 +13,10 @@
     guest.py      the guest as Xen's tools see it           xenhost.py a Xen host as the drill sees it
     xendrill.py   `lab drill`: the drill on Xen
     compare.py    `lab compare`: what is measured, how      xlremus.py xl remus, its log
+    matrix.py     `lab matrix`: what is walked, judged      cases.py   what is killed, cut or ended
+    facts.py      what a dom0 holds, what is left
+    leak.py       `lab leak`: nothing gets out early     listen.py  what is heard on the lab's bridges
+    leakage.py    its verdict, pure                     plugcheck.py  `lab plug-check`
     probe.py      the client of a comparison                table.py   the comparison's words
 
 The client, the observer, the verdict and the waiting are the drill's own (tools/drill/remus_drill).

@@ -23,7 +23,8 @@ XEN_PROGRAMS = ("xl", "xenstored", "xenconsoled", "xenconsole", "libxl-save-help
 XENSTORE_PROGRAMS = ("read", "write", "ls", "list", "rm", "watch", "exists", "chmod")
 # What Xen's hotplug scripts want of GNU's tools, and what the lab itself calls. The rest is busybox.
 TOOLS = ("bash", "ip", "tc", "bridge", "ss", "stat", "date", "readlink", "realpath", "sort", "timeout", "dd")
-OURS = {"remusd": "usr/sbin", "remusctl": "usr/bin", "remus-xen-keeper": "usr/sbin"}
+OURS = {"remusd": "usr/sbin", "remusctl": "usr/bin", "remus-xen-keeper": "usr/sbin", "remus-xen-saver": "usr/sbin",
+        "remus-lab-xen": "usr/bin"}
 ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/bash\n",
     "group": "root:x:0:\n",

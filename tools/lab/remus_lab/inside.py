@@ -105,26 +105,49 @@ def status(lab, _, __):
     return OK
 
 
-def drill(lab, opts, say):
-    from . import xendrill  # pylint: disable=import-outside-toplevel
-    result, lines = xendrill.hold(lab, opts, machines(lab), say)
+def _tell(result, lines, opts, say):
     say("\n".join(lines))
     if opts.json:
         print(json.dumps(result), flush=True)
     return OK if result["result"] == "pass" else FAIL
 
 
+def drill(lab, opts, say):
+    from . import xendrill  # pylint: disable=import-outside-toplevel
+    return _tell(*xendrill.hold(lab, opts, machines(lab), say), opts, say)
+
+
 def compare(lab, opts, say):
     from . import compare as comparison, table  # pylint: disable=import-outside-toplevel
     result = comparison.hold(lab, opts, machines(lab), say)
-    say("\n".join(table.lines(result)))
+    return _tell(result, table.lines(result), opts, say)
+
+
+def matrix(lab, opts, say):
+    from . import matrix as walk  # pylint: disable=import-outside-toplevel
+    result = walk.hold(lab, opts, machines(lab), say)
+    return _tell(result, walk.lines(result), opts, say)
+
+
+def leak(lab, opts, say):
+    from . import leak as leaks  # pylint: disable=import-outside-toplevel
+    result = leaks.hold(lab, opts, machines(lab), say)
     if opts.json:
         print(json.dumps(result), flush=True)
+    say(f"{result['passed']} passed, {result['failed']} failed")
     return OK if result["result"] == "pass" else FAIL
 
 
+def plug_check(lab, opts, say):
+    from . import plugcheck  # pylint: disable=import-outside-toplevel
+    good, said = plugcheck.run(_alive(machines(lab)[opts.host]))
+    say(said)
+    say(f"{int(good)} passed, {int(not good)} failed")
+    return OK if good else FAIL
+
+
 VERBS = {"run": run, "push": push, "guest": guest, "exec": execute, "status": status, "drill": drill,
-         "compare": compare}
+         "compare": compare, "matrix": matrix, "leak": leak, "plug-check": plug_check}
 
 
 def carry_out(lab, opts, say):

@@ -71,7 +71,7 @@ def up(lab, opts):
 
 
 def with_lab(lab, opts, arguments):
-    """drill, compare: in the lab that is up, or in one for this purpose."""
+    """drill, compare, matrix, leak, plug-check: in the lab that is up, or in one for this purpose."""
     fresh = not lab.keeper()
     status = IMPOSSIBLE
     try:
@@ -80,7 +80,7 @@ def with_lab(lab, opts, arguments):
             status = lab.enter(arguments)
     finally:
         if fresh:
-            keep = opts.keep or status not in (OK, INTERRUPTED)
+            keep = getattr(opts, "keep", False) or status not in (OK, INTERRUPTED)
             lab.down(keep_logs=keep)
             if keep:
                 say(f"logs and traces are kept in {lab.share}")
@@ -96,7 +96,7 @@ def carry_out(opts, arguments):
     lab = place.Place(opts.name or f"{opts.verb}-{os.getpid()}")
     if opts.verb == "up":
         return up(lab, opts)
-    if opts.verb in ("drill", "compare"):
+    if opts.verb in ("drill", "compare", "matrix", "leak", "plug-check"):
         return with_lab(lab, opts, arguments)
     if opts.verb == "down":
         if not os.path.isdir(lab.folder):

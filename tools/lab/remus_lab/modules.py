@@ -9,7 +9,7 @@ import re
 # What remus needs of a dom0 (netbuf's redirect and plug, the vifs, a tap for HVM), what xl needs, what the lab needs.
 DOM0_LOADED = ("virtio_pci", "virtio_net", "9pnet_virtio", "9p", "bridge", "xenfs", "xen_privcmd", "xen_evtchn",
                "xen_gntdev", "xen_gntalloc", "xen_netback", "xen_blkback")
-DOM0_LOADABLE = ("sch_plug", "sch_ingress", "ifb", "act_mirred", "cls_matchall", "cls_u32", "sch_netem", "sch_htb",
+DOM0_LOADABLE = ("sch_plug", "sch_prio", "sch_ingress", "ifb", "act_mirred", "cls_matchall", "cls_u32", "sch_netem", "sch_htb",
                  "tun", "8021q", "veth", "nbd", "loop", "br_netfilter")
 GUEST = ("xen_netfront", "8021q")
 

@@ -3,9 +3,11 @@
 
 import argparse
 
+from . import cases
+
 EPILOG = """
-A lab that is not up is brought up for `drill` and `compare` and taken down after them. A lab that is up is used as it
-is, and stays up: hosts that have died are booted again.
+A lab that is not up is brought up for `drill`, `compare`, `matrix`, `leak` and `plug-check` and taken down after them.
+A lab that is up is used as it is, and stays up: hosts that have died are booted again.
 exit status: that of CMD for run; otherwise 0 all went well, 1 a condition did not hold, 2 the lab could not do it
 remusd, remusctl, remus-lab-agent and remus-drill-guest are looked for in $REMUS_BUILD and ./build."""
 
@@ -32,12 +34,25 @@ def _guest(parser):
     add("--region", type=int, default=8, metavar="MIB", help="memory that they are taken from (default 8)")
 
 
-def _protection(parser):
+def _interval(parser):
     add = parser.add_argument
     add("--interval", type=int, default=200, metavar="MS", help="guest run time between checkpoints (default 200)")
-    add("--seconds", type=float, default=10, metavar="S", help="time under protection before the fault (default 10)")
     add("--json", action="store_true", help="one JSON object on standard output")
     add("--keep", action="store_true", help="keep the logs though all went well")
+
+
+def _protection(parser):
+    _interval(parser)
+    parser.add_argument("--seconds", type=float, default=10, metavar="S",
+                        help="time under protection before the fault (default 10)")
+
+
+def _cases(text):
+    names = text.split(",")
+    unknown = [name for name in names if name not in cases.NAMES]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no case {', '.join(unknown)}; there are {', '.join(cases.NAMES)}")
+    return names
 
 
 def build():
@@ -73,13 +88,22 @@ def build():
     one.add_argument("--seed", type=int, metavar="N", help="decides the moment of the fault and the payloads")
     one = verb("compare", "xl remus and remus, one after the other", _hosts, _guest, _protection, lab=None)
     one.add_argument("--only", choices=("xl", "remus"), help="measure only this one")
+    one = verb("matrix", "kill, cut and end everything that there is, one after the other", _hosts, _guest, lab=None)
+    _interval(one)
+    one.add_argument("--only", type=_cases, metavar="CASE,...", help="of " + ", ".join(cases.NAMES))
+    one.add_argument("--seed", type=int, default=1, metavar="N", help="decides the client's payloads")
+    one = verb("leak", "does anything that a protected guest sends get out before it may?", _hosts, _guest, _protection,
+               lab=None)
+    one.add_argument("--rate", type=int, default=200, metavar="FRAMES_PER_S", help="what the guest sends (default 200)")
+    verb("plug-check", "the kernel buffer's own test, in a dom0", _hosts, lab=None).add_argument(
+        "--host", choices="ab", default="b", help="(default b)")
     verb("down", "end the lab and remove its folder")
     return parser
 
 
 RANGES = (("memory", 512, 65536), ("dom0_memory", 256, 65536), ("vcpus", 1, 16), ("guest_memory", 64, 16384),
           ("dirty", 0, 1000000), ("region", 1, 4096), ("interval", 1, 10000), ("seconds", 1, 3600),
-          ("connections", 1, 200))
+          ("connections", 1, 200), ("rate", 20, 2000))
 
 
 def parse(arguments):

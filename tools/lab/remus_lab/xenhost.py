@@ -16,7 +16,7 @@ RUN = "/run/remus"
 LEFT = """ip -br link | grep -v '^ifb[01] ' | grep -E '^(ifb|remus|vif)' | sed 's/ .*//; s/^/interface /'
 tc qdisc show | grep -E 'plug|ingress|clsact' | sed 's/^/queueing discipline /'
 find %s -mindepth 1 ! -name '*.log' | sed 's/^/file /'
-pgrep -l remusd | sed 's/^/process /'
+grep -lx 'remus[-a-z]*' /proc/[0-9]*/comm 2>/dev/null | xargs -r cat 2>/dev/null | grep -v '^remus-lab-' | sed 's/^/process /'
 xl list | tail -n +3 | sed 's/^/domain /'""" % RUN
 
 
@@ -30,8 +30,8 @@ class XenHost:
         self.offset_us = self.uncertain_us = 0  # of the host's clock: what to add to have ours, how wrong that may be
 
     # ---- remusd ----
-    def start_remusd(self):
-        self.agent.must(f"mkdir -p {RUN} && (setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
+    def start_remusd(self, environment=""):
+        self.agent.must(f"mkdir -p {RUN} && ({environment} setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
                         f"--control {RUN}/control --trace /lab/{self.name}/trace --log-level info "
                         f"</dev/null >>/lab/{self.name}/remusd.log 2>&1 & echo $! >/run/remusd.pid)", 20)
         wait_for(f"remusd on host {self.name} to answer", 15, lambda: bool(self.status_or_none()), 0.2)
@@ -47,9 +47,16 @@ class XenHost:
     def end_remusd(self):
         """Whatever state it is in."""
         try:
-            self.agent.run("kill $(cat /run/remusd.pid) && sleep 2; pkill -9 -x remusd; true", 20)
+            self.agent.run("kill $(cat /run/remusd.pid) && sleep 2", 20)
+            self.kill_named("remusd")
         except DrillError:
             pass  # the host is in no state to care
+
+    def kill_named(self, patterns):
+        """kill -9 of every process whose name is one of @patterns (the shell's, divided by "|"), all at once."""
+        self.agent.must("doomed=\n" "for p in /proc/[0-9]*; do read -r name <$p/comm || continue\n"
+                        f"case $name in {patterns}) doomed+=\" ${{p#/proc/}}\" ;; esac; done 2>/dev/null\n"
+                        "[ -z \"$doomed\" ] || kill -9 $doomed", 20)
 
     def ctl(self, *arguments, timeout):
         words = " ".join("'" + a.replace("'", "'\\''") + "'" for a in arguments)

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a check asks of a host whatever the hypervisor: release, kernel, clock, memory. Reads, changes nothing. */
+#ifndef REMUS_HOST_H
+#define REMUS_HOST_H
+
+#include <stdint.h>
+#include "remus/findings.h"
+
+/* Skew between two hosts above which a check warns, µs. A failover moves the guest's wall clock by as much: certificates
+ * and tickets stand seconds, but databases and make(1) compare times; hosts with NTP are within a few ms on a LAN. */
+#define REMUS_CLOCK_SKEW_MAX_US 100000u
+
+/* Fills report->release, and says which release and kernel this is and whether its clock is synchronised. */
+void remus_host_check(struct remus_report *report);
+
+/* KiB that this kernel can still give to programs (MemAvailable), 0 = it doesn't say. */
+uint64_t remus_host_memory_kib(void);
+/* Is there room for @bytes? @severity: what it is if not. */
+void remus_host_check_memory(uint64_t bytes, const char *what_for, enum remus_severity severity,
+			     struct remus_report *report);
+
+/* The other host's clock minus ours is @offset_us, give or take @error_us. */
+void remus_host_check_skew(int64_t offset_us, uint64_t error_us, struct remus_report *report);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See remus/host.h. */
+#include "config.h"
+
+#include "remus/host.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
+
+#define RUN_NTP "run an NTP client on that host (chrony, systemd-timesyncd) and let it settle"
+
+/* adjtimex(2) with modes 0 only reads, and needs no privilege. */
+static void check_clock(struct remus_report *report)
+{
+	struct timex t = {0};
+	int state = adjtimex(&t);
+
+	if (state < 0)
+		remus_report_warn(report, "clock", RUN_NTP,
+				  "the kernel doesn't tell whether the clock is synchronised");
+	else if (state == TIME_ERROR || (t.status & STA_UNSYNC))
+		remus_report_warn(report, "clock", RUN_NTP,
+				  "the clock is not synchronised: after a failover the guest's wall clock is "
+				  "as wrong as that of the host it comes to");
+	else
+		remus_report_ok(report, "clock", "the clock is synchronised, to within %ld ms",
+				t.maxerror / 1000);
+}
+
+void remus_host_check(struct remus_report *report)
+{
+	struct utsname kernel;
+
+	snprintf(report->release, sizeof report->release, "%s", PACKAGE_VERSION);
+	if (!uname(&kernel))
+		remus_report_ok(report, "remus", "remus %s on Linux %.64s", PACKAGE_VERSION, kernel.release);
+	check_clock(report);
+}
+
+uint64_t remus_host_memory_kib(void)
+{
+	unsigned long long kib = 0;
+	char line[128];
+	FILE *info = fopen("/proc/meminfo", "re");
+
+	while (info && fgets(line, sizeof line, info))
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	if (info)
+		fclose(info);
+	return kib;
+}
+
+void remus_host_check_memory(uint64_t bytes, const char *what_for, enum remus_severity severity,
+			     struct remus_report *report)
+{
+	static const char remedy[] = "free memory there, or give that host more";
+	uint64_t kib = remus_host_memory_kib();
+
+	if (!kib)
+		remus_report_warn(report, "memory", remedy, "this host doesn't tell how much memory is free");
+	else if (bytes / 1024 <= kib)
+		remus_report_ok(report, "memory",
+				"%s needs %" PRIu64 " MiB of memory, %" PRIu64 " MiB are available", what_for,
+				bytes >> 20, kib >> 10);
+	else if (severity == REMUS_FINDING_FATAL)
+		remus_report_fatal(report, -ENOMEM, "memory", remedy,
+				   "%s needs %" PRIu64 " MiB of memory, this host has %" PRIu64
+				   " MiB available",
+				   what_for, bytes >> 20, kib >> 10);
+	else
+		remus_report_warn(report, "memory", remedy,
+				  "%s may need %" PRIu64 " MiB of memory, this host has %" PRIu64
+				  " MiB available",
+				  what_for, bytes >> 20, kib >> 10);
+}
+
+void remus_host_check_skew(int64_t offset_us, uint64_t error_us, struct remus_report *report)
+{
+	uint64_t offset = (uint64_t)llabs((long long)offset_us);
+
+	if (offset + error_us <= REMUS_CLOCK_SKEW_MAX_US)
+		remus_report_ok(report, "clock-skew",
+				"the backup's clock is %s%" PRIu64 ".%03" PRIu64
+				" ms from this one's, give or take "
+				"%" PRIu64 ".%03" PRIu64 " ms",
+				offset_us < 0 ? "-" : "+", offset / 1000, offset % 1000, error_us / 1000,
+				error_us % 1000);
+	else
+		remus_report_warn(
+			report, "clock-skew",
+			"synchronise both hosts with the same NTP servers; a failover moves the guest's "
+			"wall clock by this much",
+			"the backup's clock is %s%" PRIu64 " ms from this one's, give or take %" PRIu64
+			" ms; more than %u ms is too much",
+			offset_us < 0 ? "-" : "+", offset / 1000, (error_us + 999) / 1000,
+			REMUS_CLOCK_SKEW_MAX_US / 1000);
+}
