@@ -74,6 +74,21 @@ static int prepare_nics(struct backup *b, struct remus_error *err)
 				     b->config->hold_bytes, err);
 }
 
+/* A program is run only at the word of this host's own operator. And it is no arbiter between two hosts of which one
+ * asks somebody else: whoever that says yes to could be switched off afterwards. */
+static int check_command(const char *own, const char *theirs, struct remus_error *err)
+{
+	bool ours_is = own && !strncmp(own, "command:", 8), theirs_is = !strncmp(theirs, "command:", 8);
+
+	if (ours_is == theirs_is)
+		return 0;
+	return remus_fail(
+		err, -EOPNOTSUPP,
+		"one host's arbiter is a command and the other's isn't (here %s, there %.200s): start "
+		"both remusds with --arbiter command:...",
+		own ? own : "none is given", theirs);
+}
+
 int backup_find_backend(struct backup *b, const struct remus_standby_ops **out, struct remus_error *err)
 {
 	*out = remus_standby_backend(b->hello.backend);
@@ -89,8 +104,10 @@ const char *backup_arbiter_uri(const struct backup *b)
 
 int backup_open_arbiter(struct backup *b, struct remus_error *err)
 {
-	int rc = remus_arbiter_create(backup_arbiter_uri(b), &b->arbiter, err);
+	int rc = check_command(b->config->arbiter_uri, b->hello.arbiter, err);
 
+	if (rc == 0)
+		rc = remus_arbiter_create(backup_arbiter_uri(b), &b->arbiter, err);
 	if (rc == 0)
 		rc = b->arbiter->ops->check(b->arbiter, &b->key, err);
 	if (rc < 0)

@@ -6,7 +6,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual};
+static const struct arbiter_scheme *const schemes[] = {&arbiter_file, &arbiter_manual, &arbiter_etcd,
+						       &arbiter_command};
 
 static void list_forms(char *out, size_t size)
 {
@@ -21,19 +22,35 @@ int remus_arbiter_create(const char *uri, struct remus_arbiter **out, struct rem
 {
 	size_t word = strcspn(uri, ":");
 	const char *rest = uri[word] ? uri + word + 1 : uri + word;
-	char forms[256];
+	char forms[512];
 
 	list_forms(forms, sizeof forms);
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(schemes); i++) {
 		const char *scheme = schemes[i]->ops->scheme;
 		if (strlen(scheme) != word || memcmp(scheme, uri, word) != 0)
 			continue;
-		int rc = schemes[i]->create(rest, out, err);
+		struct remus_arbiter *made;
+		int rc = schemes[i]->create(rest, &made, err);
+		if (rc == 0 && !schemes[i]->at_once)
+			rc = arbiter_bound(&made, REMUS_ARBITER_DEADLINE_MS, err);
+		if (rc == 0)
+			*out = made;
 		if (rc < 0)
 			remus_error_prefix(err, "arbiter \"%.200s\"", uri);
 		return rc;
 	}
 	return remus_fail(err, -EINVAL, "arbiter \"%.200s\": no such scheme; this build has %s", uri, forms);
+}
+
+bool remus_arbiter_fences(const char *uri)
+{
+	struct remus_arbiter *arbiter;
+
+	if (!uri || remus_arbiter_create(uri, &arbiter, NULL) < 0)
+		return false;
+	bool fences = arbiter->fences;
+	arbiter->ops->close(arbiter);
+	return fences;
 }
 
 void remus_key_text(const struct remus_key *key, char out[REMUS_KEY_TEXT])

@@ -261,4 +261,4 @@ static int file_create(const char *dir, struct remus_arbiter **out, struct remus
 	return 0;
 }
 
-const struct arbiter_scheme arbiter_file = {&file_ops, "file:DIR", file_create};
+const struct arbiter_scheme arbiter_file = {&file_ops, "file:DIR", file_create, false};

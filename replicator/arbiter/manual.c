@@ -64,4 +64,4 @@ static int manual_create(const char *rest, struct remus_arbiter **out, struct re
 	return 0;
 }
 
-const struct arbiter_scheme arbiter_manual = {&manual_ops, "manual", manual_create};
+const struct arbiter_scheme arbiter_manual = {&manual_ops, "manual", manual_create, true};

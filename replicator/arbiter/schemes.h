@@ -10,8 +10,14 @@ struct arbiter_scheme {
 	const char *form;		     /* "file:DIR", for messages */
 	/* Make one from what follows the colon ("" where there is no colon). Doesn't touch the medium. */
 	int (*create)(const char *rest, struct remus_arbiter **out, struct remus_error *err);
+	bool at_once; /* its calls never wait for anything */
 };
 
-extern const struct arbiter_scheme arbiter_file, arbiter_manual;
+extern const struct arbiter_scheme arbiter_file, arbiter_manual, arbiter_etcd, arbiter_command;
+
+#define ETCD_FORM "etcd:https://HOST:PORT[,...][/PREFIX][?OPTIONS]"
+
+/* Put a deadline on every call of *@arbiter, which is owned from here on and replaced. On failure it is closed. */
+int arbiter_bound(struct remus_arbiter **arbiter, unsigned deadline_ms, struct remus_error *err);
 
 #endif

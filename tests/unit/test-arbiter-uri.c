@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From URI to arbiter, keys as text, and the arbiter that only ever refers to the operator. */
+#include "config.h"
 #include "remus/arbiter.h"
 #include "unit.h"
 
@@ -12,6 +13,8 @@ static void accepts(void)
 		{"file:/does/not/exist:and/a colon", "file"}, /* the medium isn't touched */
 		{"manual", "manual"},
 		{"manual:", "manual"},
+		{"command:/does/not/exist", "command"},
+		{"command:/bin/true?timeout=600&kind=lock&plug=host%2da&passwd_script=/x", "command"},
 	};
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(good); i++) {
 		struct remus_arbiter *a = NULL;
@@ -32,7 +35,23 @@ static void refuses(void)
 	} bad[] = {
 		{"", "file:DIR, manual"},
 		{":", "file:DIR, manual"},
-		{"etcd:h:2379", "file:DIR, manual"},
+		{"zookeeper:h:2181", "etcd:https://HOST:PORT[,...]"},
+		{"zookeeper:h:2181", "command:PROGRAM[?OPTIONS]"},
+		{"command:fence", "absolute"},
+		{"command:", "absolute"},
+		{"command:/", "absolute"},
+		{"command:/bin/true?", "NAME=VALUE"},
+		{"command:/bin/true?timeout", "NAME=VALUE"},
+		{"command:/bin/true?timeout=0", "1 to 600"},
+		{"command:/bin/true?timeout=601", "1 to 600"},
+		{"command:/bin/true?timeout=-1", "1 to 600"},
+		{"command:/bin/true?kind=both", "fence or lock"},
+		{"command:/bin/true?action=off", "set by remus itself"},
+		{"command:/bin/true?a%0ab=c", "control characters"},
+		{"command:/bin/true?a=b%0aaction=c", "control characters"},
+		{"command:/bin/true?a=%zz", "percent"},
+		{"command:/bin/true?a.b=c", "letters"},
+		{"command:/bin/true?passwd=x", "belongs in a file"},
 		{"FILE:/x", "file:DIR, manual"},
 		{"fil:/x", "file:DIR, manual"},
 		{"files:/x", "file:DIR, manual"},
@@ -56,6 +75,44 @@ static void refuses(void)
 		UNIT_ASSERT_MESSAGE(err, named);
 		CU_ASSERT(remus_arbiter_create(bad[i].uri, &a, NULL) < 0);
 	}
+}
+
+/* With libcurl it is made, without touching the network; without, refused with the reason. */
+static void etcd_or_why_not(void)
+{
+	struct remus_arbiter *a = NULL;
+	struct remus_error err = REMUS_ERROR_INIT;
+	int rc = remus_arbiter_create("etcd:https://h1,https://h2", &a, &err);
+
+#ifdef HAVE_CURL
+	CU_ASSERT_EQUAL_FATAL(rc, 0);
+	CU_ASSERT_STRING_EQUAL(a->ops->scheme, "etcd");
+	a->ops->close(a);
+	CU_ASSERT_EQUAL(remus_arbiter_create("etcd:h1:2379", &a, &err), -EINVAL);
+	UNIT_ASSERT_MESSAGE(err, "https://");
+#else
+	CU_ASSERT_EQUAL(rc, -EPROTONOSUPPORT);
+	UNIT_ASSERT_MESSAGE(err, "built without libcurl");
+#endif
+}
+
+static void fencing_is_known(void)
+{
+	static const struct {
+		const char *uri;
+		bool fences;
+	} all[] = {
+		{NULL, false},
+		{"", false},
+		{"file:/srv", false},
+		{"manual", false},
+		{"command:/bin/true", true},
+		{"command:/bin/true?kind=fence", true},
+		{"command:/bin/true?kind=lock", false},
+		{"command:true", false},
+	};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(all); i++)
+		CU_ASSERT_EQUAL(remus_arbiter_fences(all[i].uri), all[i].fences);
 }
 
 static void key_as_text(void)
@@ -102,6 +159,8 @@ static void manual_refers_to_the_operator(void)
 static const struct unit_case cases[] = {
 	{"accepts", accepts},
 	{"refuses, naming the URI and the remedy", refuses},
+	{"etcd, or why not", etcd_or_why_not},
+	{"which fence is known", fencing_is_known},
 	{"key as text", key_as_text},
 	{"names of answers", names_of_answers},
 	{"manual refers to the operator", manual_refers_to_the_operator},

@@ -81,7 +81,9 @@ int ctl_check_arbiter(const char *text, struct remus_error *err)
 	if (!strcmp(text, "manual"))
 		return 0;
 	if (!scheme_length(text))
-		return remus_fail(err, -EINVAL, "is no arbiter: give file:DIRECTORY or manual");
+		return remus_fail(err, -EINVAL,
+				  "is no arbiter: give file:DIRECTORY, "
+				  "etcd:https://HOST:2379[,...], command:PROGRAM or manual");
 	if (!strncmp(text, "file:", 5) && text[5] != '/')
 		return remus_fail(err, -EINVAL,
 				  "needs an absolute path: both hosts must reach the directory");

@@ -157,11 +157,13 @@ static int protect(struct child *child, struct setup *s, bool recover, struct re
 		if (rc == 0)
 			rc = wake(s, err);
 	} else {
-		rc = s->arbiter->ops->open(s->arbiter, &s->config.key, err);
-		if (rc < 0)
-			remus_error_prefix(err, "arbiter %s", s->config.arbiter_uri);
-		if (rc == 0)
-			rc = remus_guest_pass(&s->guest, err);
+		/* First the guest's network: an arbiter may take its time. */
+		rc = remus_guest_pass(&s->guest, err);
+		if (rc == 0) {
+			rc = s->arbiter->ops->open(s->arbiter, &s->config.key, err);
+			if (rc < 0)
+				remus_error_prefix(err, "arbiter %s", s->config.arbiter_uri);
+		}
 	}
 	if (rc < 0)
 		return rc;
@@ -202,6 +204,8 @@ static int take_back(struct child *child, struct setup *s, struct remus_outcome 
 	snprintf(outcome->reason, sizeof outcome->reason,
 		 "remusd or its engine was killed; protection has ended");
 	int rc = wake(s, err);
+	if (rc == 0)
+		rc = remus_guest_pass(&s->guest, err);
 	if (rc == 0 && fill_config(child, s, true, NULL) == 0)
 		s->arbiter->ops->retire(s->arbiter, &s->config.key, NULL);
 	return rc;

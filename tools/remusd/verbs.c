@@ -193,6 +193,16 @@ static void verb_failover(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, why);
 		return;
 	}
+	if (!force && remus_arbiter_fences(s->role == ROLE_RECEIVER ? d->options.arbiter
+								    : text_of(s->request, "arbiter"))) {
+		snprintf(why, sizeof why,
+			 "%s: its arbiter decides by switching the other host off, so a guest cannot be "
+			 "handed "
+			 "over (a command that wraps a lock instead: kind=lock, remus-arbiters(7))",
+			 s->name);
+		client_error(c, -EOPNOTSUPP, why);
+		return;
+	}
 	session_command(s, force ? "force" : "failover");
 	c->wait = WAIT_FAILOVER;
 	c->session_id = s->id;

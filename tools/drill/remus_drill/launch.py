@@ -45,6 +45,8 @@ def prepare(opts, folder):
     """What every run needs: the plan's constant part."""
     if not shutil.which("qemu-system-x86_64"):
         raise DrillError("qemu-system-x86_64 was not found (Debian: apt-get install qemu-system-x86)")
+    if opts.arbiter == "etcd" and not (shutil.which("etcd") and shutil.which("etcdctl")):
+        raise DrillError("etcd was not found (Debian: apt-get install etcd-server etcd-client)")
     kernel, modules = assets.kernel(opts, say)
     guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
     initramfs = os.path.join(folder, "initramfs")
@@ -52,7 +54,7 @@ def prepare(opts, folder):
         f.write(assets.initramfs(guest, modules))
     return {"kernel": kernel, "initramfs": initramfs, "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
             "interval": opts.interval, "seconds": opts.seconds, "dirty": opts.dirty, "region": opts.region,
-            "connections": opts.connections, "kill": opts.kill, "link": opts.link}
+            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter}
 
 
 def inner(arguments):

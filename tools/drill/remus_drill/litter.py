@@ -19,15 +19,14 @@ def sockets_in(folder):
     return sorted(e.path for e in os.scandir(folder) if stat.S_ISSOCK(e.stat(follow_symlinks=False).st_mode))
 
 
-def report(hosts, arbiter, claims_allowed, engine_sockets=()):
-    """A sentence for each thing found. @engine_sockets: those that remusd made outside its run folder."""
+def report(hosts, claims, claims_allowed, engine_sockets=()):
+    """A sentence for each thing found. @claims: the arbiter's records. @engine_sockets: those that remusd made outside its run folder."""
     found = []
     for host in hosts:
         found += [f"host {host.name}: process {pid} ({name}) still runs" for pid, name in host.processes().items()]
         found += [f"host {host.name}: {path} was left" for path in in_folder(host.run)]
     found += [f"{path} was left" for path in engine_sockets if os.path.lexists(path)]
-    claims = in_folder(arbiter)
     if len(claims) > claims_allowed:
-        found.append(f"the arbiter's folder keeps {len(claims)} records, at most {claims_allowed} were expected: "
+        found.append(f"the arbiter keeps {len(claims)} records, at most {claims_allowed} were expected: "
                      + ", ".join(os.path.basename(c) for c in claims))
     return found

@@ -34,6 +34,9 @@ def parse(arguments):
         help="how the hosts know each other: TLS by a shared key (default), by certificates, or not at all")
     add("--runs", type=int, default=1, metavar="N", help="hold N drills in a row")
     add("--kill", choices=FAULTS, default="host", help="what to kill (below)")
+    add("--arbiter", choices=("file", "etcd"), default="file",
+        help="who decides (default file: a shared folder). etcd: a throw-away etcd outside both hosts, itself killed in the "
+             "moment of the fault; nobody may go on before it is back, then exactly one")
     add("--seed", type=int, default=None, metavar="N", help="decides the moment of the fault and the payloads")
     add("--json", action="store_true", help="print the report as one JSON object per run on stdout")
     add("--kernel", metavar="FILE", help="boot this kernel instead of Debian's cloud kernel")
@@ -47,4 +50,7 @@ def parse(arguments):
         value = getattr(options, name)
         if not low <= value <= high:
             parser.error(f"--{name} {value} is out of range: {low} to {high}")
+    if options.arbiter == "etcd" and options.kill not in ("host", "engine", "link"):
+        parser.error(f"--arbiter etcd is killed while it is asked, and with --kill {options.kill} it is not, or a guest stands "
+                     "still for it; use host, engine or link")
     return options

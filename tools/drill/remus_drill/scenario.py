@@ -13,7 +13,7 @@ import os
 import random
 import time
 
-from . import DrillError, control, litter, observer, report
+from . import DrillError, arbiter, control, litter, observer, report
 from .client import Client
 from .hosts import Host, kill_pid
 from .topology import ADDRESS, GUEST_MAC, Topology, link_set
@@ -37,10 +37,10 @@ class Drill:
         self.began = time.monotonic()
         self.client = self.topology = None
         self.sniffers = {}
-        self.arbiter = os.path.join(folder, "arbiter")
-        os.mkdir(self.arbiter)
+        self.decider = arbiter.make(plan.get("arbiter", "file"), folder)
+        self.arbiter = getattr(self.decider, "folder", None)
         self.hosts = {}
-        self.fault_time = None
+        self.fault_time = self.decided_time = None
         self.claims_allowed = 1
         self.name = None
         self.facts = {
@@ -56,7 +56,8 @@ class Drill:
 
     # ---- the way to protection ----
     def build(self):
-        self.topology = Topology()
+        self.topology = Topology(arbiter=self.decider.away > 0)
+        self.decider.start()
         for name in "ab":
             self.hosts[name] = Host(self.topology.hosts[name], os.path.join(self.folder, name))
             self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
@@ -71,7 +72,7 @@ class Drill:
 
     def protect(self):
         self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
-                   "--arbiter", "file:" + self.arbiter, "--egress", "packet:lan",
+                   "--arbiter", self.decider.uri, "--egress", "packet:lan",
                    *(["--insecure"] if self.plan["link"] == "plaintext" else []), timeout=60)
         wait_for("host a to say that the guest is protected", self.protected_within, lambda: self.domain(self.a).get("protected"))
         self.name = self.domain(self.a).get("name")
@@ -111,7 +112,26 @@ class Drill:
     # ---- the faults ----
     def strike(self):
         status = self.domain(self.a)
+        self.decider.kill()
         getattr(self, "_fault_" + self.fault)(status)
+        if self.decider.away:
+            self.wait_undecided()
+
+    def wait_undecided(self):
+        """The arbiter died with the fault: until it is back nobody may go on."""
+        self.step(f"and the arbiter with it, for {self.decider.away:g} s")
+        self.facts["wrong"] += arbiter.watch(self.decider.away, self._who_went_on)
+        self.facts["wrong"] += [f"host {name} raised no claim-unknown while the arbiter was away"
+                                for name, host in self.hosts.items() if host.processes() and
+                                "claim-unknown" not in {e.get("kind") for e in host.events()}]
+        self.decided_time = time.monotonic()
+        self.decider.start()
+        self.step("the arbiter is back")
+
+    def _who_went_on(self):
+        states = {name: self.domain(host).get("state") for name, host in self.hosts.items() if host.processes()}
+        return [f"host {name} was {state} while the arbiter was away (I5, I6)" for name, state in states.items()
+                if state in ("active", "activating", "solo", "held", "discarded", "dropped")]
 
     def _now(self, text):
         self.fault_time = time.monotonic()
@@ -167,7 +187,7 @@ class Drill:
         if self.fault == "shutdown":
             self._wait_all_guests_gone()
             return
-        wait_for("every connection to get an answer from the survivor", self.survivor_talks,
+        wait_for("every connection to get an answer from the survivor", self.survivor_talks + 2 * self.decider.away,
                  lambda: self.client.all_answered_since(self.fault_time))
         heard = time.monotonic()
         self.step(f"every connection talks to the survivor, {(heard - self.fault_time) * 1000:.0f} ms "
@@ -276,7 +296,9 @@ class Drill:
             wait_for("processes to end", 2, lambda: not any(h.processes() for h in self.hosts.values()))
         except DrillError:
             pass
-        self.facts["litter"] = litter.report(self.hosts.values(), self.arbiter, self.claims_allowed, engine_sockets)
+        self.facts["litter"] = litter.report(self.hosts.values(), self.decider.records(), self.claims_allowed,
+                                             engine_sockets)
+        self.decider.stop()
 
     def compare(self):
         for sniffer in self.sniffers.values():
@@ -291,6 +313,8 @@ class Drill:
             return
         result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from,
                                   self.silent_start)
+        if self.decided_time:
+            self._check_silence()
         early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
                                     standby_frames=len(early_b))
@@ -300,6 +324,14 @@ class Drill:
         """Every event of a daemon's traces, in order."""
         files = glob.glob(f"{host.trace}/*.{role}.trace")
         return sorted(sum((observer.read_trace(p) for p in files), []), key=lambda e: e["t"])
+
+    def _check_silence(self):
+        """I6: while nobody has decided, no frame. What was released before the fault may still be on its way."""
+        quiet = (self.fault_time + 0.5) * 1e6, self.decided_time * 1e6
+        for name, sniffer in self.sniffers.items():
+            frames = [t for t in sniffer.frames if quiet[0] < t < quiet[1]]
+            if frames:
+                self.facts["wrong"].append(f"{len(frames)} frames left host {name} while the arbiter was away (I6)")
 
     def _check_loudness(self, primary):
         """I7: the event comes before any ungated output."""
@@ -347,6 +379,7 @@ class Drill:
         """Whatever happened, leave no process."""
         for host in self.hosts.values():
             host.kill_everything()
+        self.decider.stop()
 
 
 def hold(plan, folder, say):

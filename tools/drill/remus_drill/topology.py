@@ -10,6 +10,9 @@
 `lan` inside a host has no address and the host's kernel does not speak there: it belongs to the guest
 (10.77.0.10, fd77::10), whose frames remusd sends and receives as raw packets. That is why checksum and
 segmentation offloads are turned off on it: a raw socket would see frames that no wire ever carries.
+
+Where an arbiter runs on a machine of its own, a third network leads there, [arb]: 10.79.0.1 and 10.79.0.2 in the
+hosts, 10.79.0.9 in the world.
 """
 
 import array
@@ -24,8 +27,10 @@ from . import DrillError
 
 GUEST_MAC = "52:54:00:77:00:10"
 GUEST_IP4, GUEST_IP6 = "10.77.0.10", "fd77::10"
-BRIDGE_MAC = {"lan": "52:54:00:77:00:01", "repl": "52:54:00:78:00:01"}
+BRIDGE_MAC = {"lan": "52:54:00:77:00:01", "repl": "52:54:00:78:00:01", "arb": "52:54:00:79:00:01"}
 ADDRESS = {"a": "10.78.0.1", "b": "10.78.0.2"}
+ARB_ADDRESS = {"a": "10.79.0.1", "b": "10.79.0.2"}
+ETCD_ADDRESS = "10.79.0.9"
 
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCETHTOOL = 0x8913, 0x8914, 0x8946
@@ -89,10 +94,11 @@ class Namespace:
 class Topology:
     """Everything of the picture above."""
 
-    def __init__(self):
+    def __init__(self, arbiter=False):
         self.hosts = {name: Namespace(name) for name in "ab"}
+        self.bridges = ["lan", "repl"] + (["arb"] if arbiter else [])
         ip("link", "set", "lo", "up")
-        for bridge in ("lan", "repl"):
+        for bridge in self.bridges:
             # A fixed address: a bridge otherwise borrows the lowest of its ports'.
             ip("link", "add", bridge, "address", BRIDGE_MAC[bridge], "type", "bridge",
                "forward_delay", "0", "mcast_snooping", "0")
@@ -103,6 +109,9 @@ class Topology:
         ip("link", "set", "lan", "up")
         ip("address", "add", "fd77::1/64", "dev", "lan", "nodad")
         ip("link", "set", "repl", "up")
+        if arbiter:
+            ip("address", "add", ETCD_ADDRESS + "/24", "dev", "arb")
+            ip("link", "set", "arb", "up")
 
     def _connect(self, bridge, host):
         port = f"{bridge}-{host.name}"
@@ -113,13 +122,14 @@ class Topology:
         ip("link", "set", "peer", "netns", f"/proc/{os.getpid()}/fd/{host.fd}")
         host.ip("link", "set", "lo", "up")
         host.ip("link", "set", "peer", "name", bridge, "addrgenmode", "none")
-        if bridge == "repl":
-            host.ip("address", "add", ADDRESS[host.name] + "/24", "dev", "repl")
+        if bridge != "lan":
+            address = ADDRESS if bridge == "repl" else ARB_ADDRESS
+            host.ip("address", "add", address[host.name] + "/24", "dev", bridge)
         host.ip("link", "set", bridge, "up")
         ip("link", "set", port, "master", bridge, "addrgenmode", "none", "up")
 
     def host_ports(self, name):
-        return [f"lan-{name}", f"repl-{name}"]
+        return [f"{bridge}-{name}" for bridge in self.bridges]
 
     def replication_ports(self):
         return ["repl-a", "repl-b"]
