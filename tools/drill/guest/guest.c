@@ -21,7 +21,7 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define TICK_NS 5000000
+#define TICK_MS 5
 #define PAGE	4096
 
 void die(const char *fmt, ...)
@@ -124,7 +124,9 @@ int main(int argc, char **argv)
 	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
 	if (epoll < 0 || timer < 0)
 		die("epoll_create1, timerfd_create");
-	struct itimerspec every = {.it_interval.tv_nsec = TICK_NS, .it_value.tv_nsec = TICK_NS};
+	/* on an emulated host a wakeup costs a millisecond or two: there fewer of them leave the guest idle in between */
+	struct timespec tick = {.tv_nsec = (long)number_argument("remus.tick_ms", TICK_MS) * 1000000};
+	struct itimerspec every = {.it_interval = tick, .it_value = tick};
 	if (timerfd_settime(timer, 0, &every, NULL) < 0)
 		die("timerfd_settime");
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, timer, &(struct epoll_event){.events = EPOLLIN}) < 0)

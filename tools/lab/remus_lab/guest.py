@@ -11,13 +11,14 @@ from .network import VLAN, VLAN_CLIENT, VLAN_GUEST
 from .probe import ask
 
 ECHO_UDP = 7002
+TICK_MS = 25  # of what the guest does by itself; 200 wakeups a second would take half of an emulated processor
 
 
 def config(plan):
     """An xl configuration."""
     arguments = (f"console=hvc0 mitigations=off loglevel=4 raid=noautodetect remus.ip={GUEST_IP4}/24 "
                  f"remus.ip6={GUEST_IP6}/64 remus.vlan={VLAN} remus.vlan_ip={VLAN_GUEST}/24 "
-                 f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']} remus.frames={plan.get('frames', 0)}")
+                 f"remus.tick_ms={TICK_MS} remus.dirty={plan['dirty']} remus.region_mib={plan['region']} remus.frames={plan.get('frames', 0)}")
     return (f'name="{plan["type"]}1"\ntype="{plan["type"]}"\nkernel="/lab/vmlinux"\nramdisk="/lab/guest.cpio"\n'
             f'extra="{arguments}"\nmemory={plan["memory"]}\nvcpus=1\nvif=["mac={GUEST_MAC},bridge=xenbr0"]\n'
             'on_poweroff="destroy"\non_reboot="restart"\non_crash="destroy"\n')
