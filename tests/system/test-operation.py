@@ -180,7 +180,7 @@ class Moving(SystemTest):
         self.assert_says(done.out, "vm1", "unprotected")
         b.wait_state("active")
         a.wait_state("discarded")
-        self.assertFalse(alive(guest.pid) and guest.process.poll() is None)
+        wait_for("the guest that was handed over to be gone", lambda: not alive(guest.pid) or guest.process.poll() is not None, 5)
         writes = self.survivor(b).writes()
         sink.drain()
         wait_for("frames of the guest on host b", sink.drain, 3)
@@ -198,7 +198,7 @@ class Moving(SystemTest):
         self.assertGreater(back.writes(), writes)
         sink.drain()
         wait_for("frames of the guest on host a", sink.drain, 3)
-        self.assertFalse(alive(moved.pid))
+        wait_for("the guest that was handed back to be gone", lambda: not alive(moved.pid), 5)
 
     def test_asked_on_the_primary(self):
         self.there_and_back("a", "b")
