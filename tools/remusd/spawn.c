@@ -6,6 +6,7 @@
 #include "remusd.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,9 +17,12 @@
 #include <unistd.h>
 #include "remus/domain.h"
 #include "remus/log.h"
+#include "remus/netbuf.h"
 #include "remus/util.h"
 
 #define SWEEP_PATIENCE_MS 12000 /* a keeper that lost its receiver needs less to end its domain */
+#define GATE_ROUNDS	  4
+#define GATE_ROUND_MS	  1000
 
 static void close_daemon_side(struct daemon *d, const struct session *mine)
 {
@@ -101,6 +105,12 @@ void spawn_sweep(struct daemon *d, const char *dir)
 	int rc = remus_standby_sweep(line, SWEEP_PATIENCE_MS, &err);
 	if (rc < 0)
 		remus_error_log("what a killed standby left: %s", err.message);
+	/* its gates' interfaces go a moment after the domain */
+	for (int i = 0; i < GATE_ROUNDS; i++) {
+		poll(NULL, 0, GATE_ROUND_MS);
+		if (remus_netbuf_plug_sweep(NULL, &err) < 0)
+			remus_warn("gates of interfaces that are gone: %s", err.message);
+	}
 	_exit(rc < 0);
 }
 
