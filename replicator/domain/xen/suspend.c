@@ -270,7 +270,7 @@ void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 	 * have made it look */
 	if (!s->untold || (s->events && now - s->told_us < TELL_US))
 		return;
-	if (!xs_resume_domain(s->xen->xs, s->domid))
+	if (!xs_resume_domain(s->xen->xs, s->domid) && errno != ENOENT) /* it has ended since */
 		remus_warn("domain %u runs again, but xenstored was not told: %s", s->domid, strerror(errno));
 	s->untold = false;
 	s->told_us = now;
