@@ -119,8 +119,9 @@ static void queue_event(struct remus_qmp *q, json_t *message, const char *event)
 	if (!strcmp(event, "RESUME"))
 		q->resumes++;
 	bool each_epoch = !strcmp(event, "RESUME") || !strcmp(event, "STOP");
-	bool full = json_array_size(q->events) >= REMUS_QMP_EVENTS_MAX && strcmp(event, "SHUTDOWN");
-	if (each_epoch || full)
+	/* The place beyond the last is a SHUTDOWN's, so whoever finds it taken says nothing new. */
+	size_t room = REMUS_QMP_EVENTS_MAX + !strcmp(event, "SHUTDOWN");
+	if (each_epoch || json_array_size(q->events) >= room)
 		json_decref(message);
 	else
 		json_array_append_new(q->events, message);

@@ -12,7 +12,7 @@
 #include "remus/error.h"
 
 #define REMUS_QMP_MESSAGE_MAX (1u << 20) /* bytes of one reply; QEMU's largest (its schema) has 0.2 MiB */
-#define REMUS_QMP_EVENTS_MAX  64	 /* queued events; later ones are dropped, SHUTDOWN never is */
+#define REMUS_QMP_EVENTS_MAX  64	 /* queued events, and one SHUTDOWN more; later ones are dropped */
 
 struct remus_qmp;
 
