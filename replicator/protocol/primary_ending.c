@@ -138,6 +138,9 @@ void primary_destroy_ours(struct remus_primary *m, struct remus_actions *out, co
 
 void primary_go_on_alone(struct remus_primary *m, struct remus_actions *out, const char *why)
 {
+	if (m->guest_gone && m->paused)
+		m->guest_gone =
+			false; /* given up for a standby that there isn't: it stands here, and must run (I8) */
 	if (m->guest_gone) {
 		primary_enter(m, REMUS_P_ENDED, out, "the guest is gone");
 		remus_do(out, REMUS_DO_DISCARD);

@@ -292,6 +292,16 @@ static void resume_fails_on_the_way(void)
 	    {FAILED(CAPTURE), "ABORT_EPOCH:2 RESUME EVENT:failed SET_TIMER:EPOCH", "protected"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "protected"},
 	    {TIMER(RETRY), "RESUME SET_TIMER:EPOCH", "protected"}, {TIMER(EPOCH), EPOCH2, "protected"});
+	/* ... until it is given up for a standby that was dropped meanwhile: nobody else has the guest (I8) */
+	RUN(SOLO, TO_PROTECTED, {TIMER(EPOCH), EPOCH2, "protected"},
+	    {FAILED(CAPTURE), "ABORT_EPOCH:2 RESUME EVENT:failed SET_TIMER:EPOCH", "protected"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "protected"},
+	    {TIMER(RETRY), "RESUME SET_TIMER:EPOCH", "protected"},
+	    {FAILED(RESUME), "EVENT:failed EVENT:guest-lost REPORT SEND:DOMAIN_LOST SET_TIMER:HANDOVER",
+	     "handing-over"},
+	    {REFUSE, "EVENT:solo REPORT CLOSE_LINK RESUME PASS END", "solo"},
+	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "solo"},
+	    {TIMER(RETRY), "RESUME PASS TRACK_STOP END", "solo"});
 	/* ... of a lost link: the arbiter was asked */
 	RUN(SOLO, {EV(RECOVER), "EVENT:backup-lost REPORT CLAIM RESUME", "claiming"},
 	    {FAILED(RESUME), "EVENT:failed SET_TIMER:RETRY", "claiming"},
