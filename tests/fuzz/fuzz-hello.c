@@ -38,6 +38,18 @@ static void seed(const char *name, const struct remus_hello *hello, size_t lengt
 	free(out);
 }
 
+/* A whole one with the byte at @at another. The first string, its length before it, begins at 60. */
+static void seed_wrong(const char *name, const struct remus_hello *hello, size_t at, uint8_t byte)
+{
+	uint8_t *out;
+	size_t n;
+
+	FUZZ_CHECK(remus_hello_encode(hello, &out, &n, NULL) == 0 && at < n);
+	out[at] = byte;
+	fuzz_seed(name, out, n);
+	free(out);
+}
+
 void fuzz_seeds(void)
 {
 	char backend[] = "qemu", domain[] = "web1", arbiter[] = "file:/srv/arbiter",
@@ -84,5 +96,24 @@ void fuzz_seeds(void)
 	seed("timing", &h, 0, 0);
 	h.dead_ms = 4000000;
 	seed("timing-long", &h, 0, 0);
+	h.dead_ms = 500;
+	h.interval_ms = 4000000;
+	seed("timing-interval", &h, 0, 0);
+	h.interval_ms = 25;
+	h.heartbeat_ms = 0;
+	seed("timing-none", &h, 0, 0);
+	seed("ends", &good, 4 + strlen(description), 0);
+	seed_wrong("text-nul", &good, 65, 0);
+	seed_wrong("text-control", &good, 65, '\n');
+	seed_wrong("text-delete", &good, 65, 0x7f);
+	seed_wrong("text-hostile", &good, 63, 0xff);
+	char most[4096];
+	memset(most, 'e', sizeof most - 1);
+	most[sizeof most - 1] = 0;
+	h = good;
+	h.egress = most;
+	seed("egress-longest", &h, 0, 0);
+	h.description = most; /* and a backend's name that takes some of it */
+	seed_wrong("text-long", &h, 60, 200);
 	fuzz_seed("short", "\1\0\0\0", 4);
 }

@@ -93,6 +93,10 @@ void fuzz_seeds(void)
 	size_t n = record(record(1, 1, page, NULL, true), 1, page, base, false);
 	fuzz_seed("twice", text, n);
 	fuzz_seed("cut", text, n - 3);
+	fuzz_seed("cut-by-one", text, n - 1);
+	fuzz_seed("delta-masks", "\0\1\0\0\0\0\3\x8\0\xff\0\0\0\0\0\0\0", 17);
+	fuzz_seed("delta-mask-zero", "\0\1\0\0\0\0\3\x9\0\1\0\0\0\0\0\0\0\0", 18);
+	fuzz_seed("delta-values", "\0\1\0\0\0\0\3\x9\0\1\0\0\0\0\0\0\0\1", 18);
 	for (size_t i = 0; i < sizeof page; i++)
 		page[i] = (uint8_t)((noise = noise * 1103515245 + 12345) >> 16);
 	fuzz_seed("raw", text, record(1, 7, page, NULL, true));

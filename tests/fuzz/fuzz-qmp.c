@@ -12,6 +12,29 @@
 #define INPUT_MAX   65536u /* fits a socket's buffer, nobody waits */
 #define DEADLINE_MS 5000   /* never reached: the peer has closed */
 
+/* How many RESUME events stand in @data before it ends or stops being JSON objects: cut into messages by jansson, not
+ * by counting braces. */
+static uint64_t count_resumes(const uint8_t *data, size_t size)
+{
+	uint64_t resumes = 0;
+
+	for (size_t at = 0;;) {
+		json_error_t where;
+		while (at < size && strchr(" \r\n\t", data[at]) && data[at])
+			at++;
+		json_t *message = at < size && data[at] == '{'
+					  ? json_loadb((const char *)data + at, size - at,
+						       JSON_DISABLE_EOF_CHECK, &where)
+					  : NULL;
+		if (!message)
+			return resumes;
+		const char *event = json_string_value(json_object_get(message, "event"));
+		resumes += event && !strcmp(event, "RESUME");
+		json_decref(message);
+		at += (size_t)where.position;
+	}
+}
+
 static void talk(struct remus_qmp *q)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
@@ -54,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	FUZZ_CHECK(rc != -EBUSY && rc != -ETIMEDOUT);
 	if (rc == 0) {
 		talk(q);
+		FUZZ_CHECK(remus_qmp_resumes(q) == count_resumes(data, size));
 		remus_qmp_close(q);
 	}
 	close(ends[1]);
@@ -77,6 +101,8 @@ void fuzz_seeds(void)
 		       GREETING "{\"event\": \"STOP\"}{\"event\": \"RESUME\"}{\"event\": \"RESET\", "
 				"\"data\": {\"guest\": true}}{\"return\": {}, \"id\": 2}\n"
 				"{\"event\": \"SHUTDOWN\"}");
+	fuzz_seed_text("strings", GREETING
+		       "{\"a\": \"}{\\\"]\\\\\"}\n{\"event\":\"RESUME\"}{\"b\":[{\"event\":\"RESUME\"}]}");
 	fuzz_seed_text("late",
 		       GREETING "{\"return\": {}, \"id\": 1}{\"return\": {}, \"id\": 2}{\"return\": {}}");
 	fuzz_seed_text("error-empty", GREETING "{\"error\": 1, \"id\": 2}");

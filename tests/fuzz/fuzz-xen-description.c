@@ -92,6 +92,7 @@ void fuzz_seeds(void)
 	fuzz_seed_text("hvm", TEXT("hvm", "4.17", "10", "40", ""));
 	fuzz_seed_text("pv-no-width", TEXT("pv", "4.17", "10", "40", ""));
 	fuzz_seed_text("version", TEXT("pvh", "4.17.1", "10", "40", ""));
+	fuzz_seed_text("version-sign", TEXT("pvh", "4.-17", "10", "40", ""));
 	fuzz_seed_text("pages", TEXT("pvh", "4.17", "-1", "40", ""));
 	fuzz_seed_text("kib", TEXT("pvh", "4.17", "10", "41", ""));
 	fuzz_seed_text("cpuid", TEXT("pvh", "4.17", "10", "40", "00"));

@@ -15,6 +15,7 @@
 struct seen {
 	int rc;
 	uint64_t calls, sum, state;
+	uint64_t last; /* the highest page, as the frame list says */
 	uint8_t page[4096];
 };
 
@@ -28,7 +29,7 @@ static uint8_t *place(void *context, uint64_t pfn)
 {
 	struct seen *s = context;
 
-	FUZZ_CHECK(pfn < PAGES);
+	FUZZ_CHECK(pfn < PAGES && pfn <= s->last);
 	mix(s, pfn);
 	return pfn == PAGES - 1 ? NULL : s->page;
 }
@@ -37,7 +38,7 @@ static void page(void *context, uint64_t pfn, unsigned type)
 {
 	struct seen *s = context;
 
-	FUZZ_CHECK(pfn < PAGES && remus_xen_pv_type_known(type));
+	FUZZ_CHECK(pfn < PAGES && pfn <= s->last && remus_xen_pv_type_known(type));
 	mix(s, pfn << 4 | type);
 	if (remus_xen_pv_type_has_content(type))
 		for (size_t i = 0; i < sizeof s->page; i += 256)
@@ -49,8 +50,9 @@ static int frames(void *context, const uint8_t *body, size_t bytes, struct remus
 	struct seen *s = context;
 
 	mix(s, bytes);
-	mix(s, remus_get_le32(body + 4));
-	FUZZ_CHECK(remus_get_le32(body + 4) < PAGES);
+	s->last = remus_get_le32(body + 4);
+	mix(s, s->last);
+	FUZZ_CHECK(s->last < PAGES);
 	return 0;
 }
 
@@ -79,7 +81,8 @@ static void feed(const uint8_t *data, size_t size, size_t piece, struct seen *s)
 	fuzz_check_error(s->rc, &err);
 	if (s->rc)
 		FUZZ_CHECK(remus_xen_records_feed(&r, data, 1, NULL) < 0);
-	FUZZ_CHECK(r.state.bytes <= REMUS_XEN_PV_STATE_MAX && r.part.bytes <= 128 * 1024);
+	FUZZ_CHECK(r.entries <= REMUS_XEN_STREAM_BATCH && r.state.bytes <= REMUS_XEN_PV_STATE_MAX &&
+		   r.part.bytes <= 128 * 1024);
 	remus_xen_records_free(&r);
 }
 
@@ -164,6 +167,23 @@ static void pages(struct remus_xen_buffer *b, const uint64_t *entry, unsigned co
 			remus_xen_buffer_add(b, content, sizeof content);
 }
 
+/* A record of one page more than there may be. */
+static void many(void)
+{
+	struct remus_xen_buffer b = {0};
+	uint8_t entry[8], count[8] = {1, 4};
+
+	remus_xen_buffer_add(&b, "\2", 1);
+	begin(&b, 8, 590);
+	head(&b, REMUS_XEN_REC_PAGE_DATA, 8 + 8 * (REMUS_XEN_STREAM_BATCH + 1));
+	remus_xen_buffer_add(&b, count, sizeof count);
+	remus_put_le64(entry, UINT64_C(15) << 60 | 5);
+	for (unsigned i = 0; i <= REMUS_XEN_STREAM_BATCH; i++)
+		remus_xen_buffer_add(&b, entry, sizeof entry);
+	fuzz_seed("many", b.data, b.bytes);
+	remus_xen_buffer_free(&b);
+}
+
 static void stream(const char *name, uint8_t mode, unsigned width, uint32_t last, const uint64_t *entry,
 		   unsigned count, size_t less)
 {
@@ -186,6 +206,7 @@ void fuzz_seeds(void)
 
 	stream("stream-64", 4, 8, 590, (uint64_t[]){0, none | 1, table | 2, alloc | 3}, 4, 0);
 	stream("stream-32", 254, 4, 590, (uint64_t[]){none | 7}, 1, 0);
+	many();
 	stream("cut", 0, 8, 100, (uint64_t[]){5}, 1, 77);
 	stream("beyond", 2, 8, 100, (uint64_t[]){none | 101}, 1, 0);
 	stream("type", 2, 8, 100, (uint64_t[]){UINT64_C(5) << 60}, 1, 0);

@@ -50,6 +50,8 @@ void fuzz_seeds(void)
 	seed("whole", 12, 200, 0);
 	seed("padded", 0, 9, 0);
 	seed("cut", 1, 100, 20);
+	seed("cut-padding", 1, 97, 4);
+	seed("cut-by-one", 1, 96, 1);
 	seed("no-context", 1, 0, 0);
 	seed("incomplete", 1, 0, 8);
 	seed("many-params", REMUS_XEN_PARAMS_MAX + 1, 8, 0);

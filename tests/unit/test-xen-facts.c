@@ -108,6 +108,8 @@ static void test_description_refused(void)
 		{TEXT("a", "hvm", "4.17", "10", "40", "", "", "{}"), "hvm guests"},
 		{TEXT("a", "pvh", "4", "10", "40", "", "", "{}"), "version"},
 		{TEXT("a", "pvh", "4.17.1", "10", "40", "", "", "{}"), "version"},
+		{TEXT("a", "pvh", "4.-17", "10", "40", "", "", "{}"), "version"},
+		{TEXT("a", "pvh", "+4.17", "10", "40", "", "", "{}"), "version"},
 		{TEXT("a", "pvh", "4.17", "0", "40", "", "", "{}"), "0 pages"},
 		{TEXT("a", "pvh", "4.17", "-4", "40", "", "", "{}"), "-4 pages"},
 		{TEXT("a", "pvh", "4.17", "9999999999", "40", "", "", "{}"), "pages"},
@@ -141,6 +143,7 @@ static void test_nics(void)
 		{"{\"nics\":[{\"devid\":0,\"mac\":\"00:16:3e:0a:00:65\",\"ifname\":\"web\"}]}", "web", 1},
 		{"{\"nics\":[{\"devid\":0}]}", "", -EBADMSG},
 		{"{\"nics\":[{\"mac\":\"00:16:3e:0a:00\"}]}", "", -EBADMSG},
+		{"{\"nics\":[{\"mac\":\"00:16:3e:0a:00:-5\"}]}", "", -EBADMSG},
 		{"{\"nics\":[{},{},{}]}", "", -E2BIG},
 	};
 

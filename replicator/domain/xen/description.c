@@ -131,7 +131,8 @@ static int parse(json_t *object, struct remus_xen_description *out, struct remus
 	int rc = check_type(type, json_object_get(object, "width"), out, err);
 	if (rc < 0)
 		return rc;
-	if (sscanf(version, "%3u.%3u%c", &out->major, &out->minor, &rest) != 2)
+	if (version[strspn(version, "0123456789.")] || /* scanf takes a sign, too */
+	    sscanf(version, "%3u.%3u%c", &out->major, &out->minor, &rest) != 2)
 		return remus_fail(err, -EBADMSG, "description of a Xen guest: Xen version \"%.32s\"",
 				  version);
 	if (pages <= 0 || (uint64_t)pages > PAGES_MAX || memory <= 0 ||
@@ -176,7 +177,7 @@ static int one_nic(const json_t *nic, size_t index, uint32_t domid, struct remus
 
 	memset(out, 0, sizeof *out);
 	out->kind = REMUS_NIC_VIF;
-	if (!mac ||
+	if (!mac || mac[strspn(mac, "0123456789abcdefABCDEF:")] ||
 	    sscanf(mac, "%2x:%2x:%2x:%2x:%2x:%2x%c", &m[0], &m[1], &m[2], &m[3], &m[4], &m[5], &rest) != 6)
 		return remus_fail(err, -EBADMSG, "network interface %zu of a Xen guest has no address",
 				  index + 1);
