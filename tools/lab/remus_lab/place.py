@@ -119,7 +119,7 @@ class Place:
     def enter(self, arguments):
         """Run this program inside; its exit status."""
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        child = subprocess.Popen(["nsenter", "--target", str(self.keeper()), *user, "--net", "--mount", "--ipc",
+        child = subprocess.Popen(["nsenter", "--target", str(self.keeper()), *user, "--root", "--net", "--mount", "--ipc",
                                   "--pid", "--", sys.executable, "-B", os.path.realpath(sys.argv[0]), INSIDE,
                                   self.name, os.getcwd(), *arguments])  # nsenter leaves us in /
         while True:
