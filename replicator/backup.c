@@ -188,7 +188,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	b->up = supervisor;
 	b->trace.fd = -1;
 	remus_clock_read(&began);
-	b->began_ns = began.raw_ns;
+	b->clock.began_ns = began.raw_ns;
 	remus_backup_init(&b->machine, &config->machine);
 	b->feed = (struct shell_feed){
 		.machine = &b->machine,

@@ -30,9 +30,7 @@ struct backup {
 	struct remus_status status;
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
 	char end_text[REMUS_REASON_MAX];
-	struct remus_clock_known clock; /* facts: of the epoch applied last */
-	uint64_t began_ns;		/* when this run began, CLOCK_MONOTONIC_RAW */
-	uint64_t verified_ns;		/* when the last epoch was complete here, 0 = none */
+	struct remus_clock_known clock; /* its facts are those of the epoch applied last */
 	struct remus_truth truth;	/* as of the activation */
 	bool truth_known;
 	struct remus_report report; /* of a check */

@@ -12,20 +12,17 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-/* The epoch before was acknowledged when this one was complete; the pause of this one came after that. */
 void backup_clock_verified(struct backup *b)
 {
 	struct remus_clock_reading now;
 
 	remus_clock_read(&now);
-	b->clock.after_ns = b->verified_ns ? b->verified_ns : b->began_ns;
-	b->verified_ns = now.raw_ns;
+	remus_clock_verified(&b->clock, now.raw_ns);
 }
 
 void backup_clock_applied(struct backup *b, const struct remus_clock_facts *facts)
 {
-	b->clock.facts = *facts;
-	b->clock.before_ns = b->verified_ns;
+	remus_clock_applied(&b->clock, facts);
 	backup_clock_link(b);
 }
 

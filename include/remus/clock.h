@@ -104,16 +104,22 @@ int remus_clock_facts_decode(const void *body, size_t length, struct remus_clock
 
 /* ---- truth ---- */
 
-/* What a backup knows when it activates. Times in ns of CLOCK_MONOTONIC_RAW. */
+/* What a backup knows when it activates. Times in ns of CLOCK_MONOTONIC_RAW. Begins all zero but for began_ns. */
 struct remus_clock_known {
 	struct remus_clock_facts facts; /* of the epoch that is activated (I3) */
+	uint64_t began_ns;		/* when the session began */
+	uint64_t verified_ns;		/* when the last epoch was complete here; 0 = none was yet */
 	/* The pause came after the first and before the second, whatever any clock of the primary says: when the epoch
-	 * before was acknowledged, and when this one was complete here. */
+	 * before was complete here, and when this one was. */
 	uint64_t after_ns, before_ns;
 	struct remus_offset offset; /* the primary's link clock to ours */
 	int64_t anchor_ns;	    /* our link clock minus CLOCK_MONOTONIC_RAW */
 	struct remus_clock_sync here;
 };
+/* An epoch is complete here; it is not acknowledged yet. */
+void remus_clock_verified(struct remus_clock_known *known, uint64_t raw_ns);
+/* That epoch is the standby's image now. */
+void remus_clock_applied(struct remus_clock_known *known, const struct remus_clock_facts *facts);
 
 /*
  * The rule. The pause is placed on this host's raw clock: facts.link_ns less the offset, within the offset's error aged
@@ -132,6 +138,17 @@ void remus_clock_truth(const struct remus_clock_known *known, const struct remus
 /* The same truth later (or earlier): what has passed since is added, and its drift to the errors. The gap stays. */
 void remus_clock_carry(const struct remus_truth *then, const struct remus_clock_reading *now,
 		       struct remus_truth *out);
+
+/*
+ * For a hypervisor that makes its guest's wall clock from its own, which shows @wall_ns now, and whole seconds: the time
+ * offset, s, with which that reads as late as can be but neither more than the truth nor more than what @guest was shown
+ * at the pause and the gap: a guest that reads it after the pause to see how long it slept then never runs ahead, and
+ * keeps what its own NTP client has made of its clock. It reads up to a second and REMUS_CLOCK_COARSE_NS less.
+ */
+#define REMUS_CLOCK_COARSE_NS \
+	100000000 /* what the hypervisor's clock may be ahead of the kernel's that sets it */
+int64_t remus_clock_coarse(const struct remus_truth *truth, const struct remus_guest_clock *guest,
+			   int64_t wall_ns);
 
 const char *remus_time_source_name(enum remus_time_source source);   /* "primary", "here" */
 const char *remus_clock_policy_name(enum remus_clock_policy policy); /* "step", "slew" */

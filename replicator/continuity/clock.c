@@ -5,6 +5,19 @@
  */
 #include "remus/clock.h"
 
+/* The epoch before was acknowledged once it was complete here, and this one's pause came after its acknowledgement. */
+void remus_clock_verified(struct remus_clock_known *k, uint64_t raw_ns)
+{
+	k->after_ns = k->verified_ns ? k->verified_ns : k->began_ns;
+	k->verified_ns = raw_ns;
+}
+
+void remus_clock_applied(struct remus_clock_known *k, const struct remus_clock_facts *facts)
+{
+	k->facts = *facts;
+	k->before_ns = k->verified_ns;
+}
+
 /* When the pause was: between these, ns of CLOCK_MONOTONIC_RAW. */
 struct span {
 	int64_t from, to;
@@ -93,6 +106,18 @@ void remus_clock_carry(const struct remus_truth *then, const struct remus_clock_
 	t.error_ns = add_error(t.error_ns, drift);
 	t.utc_error_ns = add_error(t.utc_error_ns, drift);
 	*out = t;
+}
+
+int64_t remus_clock_coarse(const struct remus_truth *t, const struct remus_guest_clock *guest,
+			   int64_t wall_ns)
+{
+	int64_t target = t->shown_ns + (int64_t)t->gap_ns;
+
+	if (target > t->realtime_ns)
+		target = t->realtime_ns;
+	int64_t behind = target - REMUS_CLOCK_COARSE_NS - wall_ns, second = 1000000000;
+	int64_t seconds = behind / second - (behind % second < 0);
+	return seconds + (guest->offset_known ? guest->offset_s : 0);
 }
 
 const char *remus_time_source_name(enum remus_time_source source)
