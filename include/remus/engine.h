@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "remus/arbiter.h"
+#include "remus/clock.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 #include "remus/findings.h"
@@ -120,7 +121,8 @@ struct remus_protect_config {
 	struct remus_primary_config machine;
 	struct remus_link_config link;
 	uint64_t cache_bytes;
-	unsigned threads;	/* encoding workers besides the engine's own thread */
+	unsigned threads; /* encoding workers besides the engine's own thread */
+	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */
 	uint64_t recover_epoch;
