@@ -120,6 +120,7 @@ json_t *status_json(const struct remus_status *s)
 			    json_pack("{s:o, s:o, s:o}", "sent", number(s->epochs_sent), "committed",
 				      number(s->epochs_committed), "aborted", number(s->epochs_aborted)));
 	json_object_set_new(o, "pause_us", pause(s));
+	json_object_set_new(o, "own_us", quantiles(&s->own));
 	json_object_set_new(o, "pause_share", json_real(s->pause_share));
 	json_object_set_new(o, "clock", clocks(&s->clock));
 	json_object_set_new(o, "warnings", warnings(&s->clock));
