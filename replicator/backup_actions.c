@@ -35,6 +35,7 @@ void backup_publish(struct backup *b)
 	s->egress_state = b->guest->egress_state;
 	remus_guest_egress_stats(b->guest, &s->egress);
 	s->staging_bytes = staging_bytes(&b->staging);
+	backup_clock_status(b);
 	if (b->link) {
 		remus_link_stats(b->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(b->link));

@@ -204,6 +204,7 @@ static bool release_all(struct primary *p)
 		remus_link_close(p->link);
 	bool done = shell_claimer_destroy(p->claimer);
 	capture_destroy(p->capture);
+	shell_clock_end(&p->clock);
 	shell_trace_close(&p->trace);
 	return done;
 }

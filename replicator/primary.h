@@ -28,6 +28,8 @@ struct primary {
 	uint64_t ack_usual_us; /* resume to ack, a running mean */
 	struct remus_status status;
 	struct shell_samples pause, own, commit;
+	struct shell_share paused;
+	struct shell_clock clock;
 	struct remus_pause_parts sums;
 	uint64_t pages_sum, held_total;
 	char end_text[REMUS_REASON_MAX];

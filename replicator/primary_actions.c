@@ -41,6 +41,9 @@ void primary_publish(struct primary *p)
 		s->parts.resume = p->sums.resume / epochs;
 		s->dirty_mean = (double)p->pages_sum / (double)epochs;
 	}
+	s->pause_share = shell_share_percent(&p->paused, now);
+	s->clock.policy = p->config->clock_policy;
+	shell_clock_look(&p->clock, p->link, &s->clock, &(struct shell_voice){p->up->context, p->up->event});
 	s->lag_us = p->committed_us ? now - p->committed_us : 0;
 	s->egress_state = p->guest->egress_state;
 	remus_guest_egress_stats(p->guest, &s->egress);
@@ -156,6 +159,8 @@ static int do_resume(struct primary *p, struct remus_error *err)
 	int rc = d->ops->resume(d, err);
 
 	p->resumed_us = remus_now_us();
+	if (p->resumed_us > p->pause_begin_us)
+		shell_share_add(&p->paused, p->pause_begin_us, p->resumed_us);
 	p->capture->parts.resume = p->resumed_us - t;
 	return rc;
 }

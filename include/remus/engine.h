@@ -21,6 +21,27 @@ struct remus_quantiles {
 	uint64_t p50, p99, max; /* µs, of the last 1024 epochs */
 };
 
+/* Something that works, but that an operator should know: stands as long as it is true. */
+#define REMUS_WARNINGS_MAX 4
+struct remus_warning {
+	char subject[REMUS_FINDING_SUBJECT_MAX];
+	char text[REMUS_REASON_MAX];
+};
+
+/* What is known of the clocks of both hosts, and of the guest's after an activation (clock.h). */
+struct remus_clock_status {
+	bool known; /* then: the peer's wall clock minus ours, give or take */
+	int64_t offset_us;
+	uint64_t error_us;
+	struct remus_clock_sync here, peer;
+	bool peer_known;
+	enum remus_clock_policy policy; /* what was asked for */
+	bool activated;			/* then: */
+	struct remus_truth truth;	/* as of the activation */
+	struct remus_warning warning[REMUS_WARNINGS_MAX];
+	unsigned warnings;
+};
+
 /* A snapshot of one session: what `remusctl status` shows. */
 struct remus_status {
 	const char *role;  /* "primary", "backup", "relay" */
@@ -31,6 +52,8 @@ struct remus_status {
 	uint64_t guest_pages;
 	uint64_t sync_round, sync_sent, sync_total; /* pages */
 	uint64_t epochs_sent, epochs_committed, epochs_aborted;
+	double pause_share; /* percent of the last minute that the guest was paused by us */
+	struct remus_clock_status clock;
 	struct remus_quantiles pause;  /* from when the guest begins to stop until it goes on */
 	struct remus_quantiles own;    /* of which after it stands still: what replication adds to the stop */
 	struct remus_quantiles commit; /* from the pause's begin to the ack */

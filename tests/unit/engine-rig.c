@@ -86,6 +86,7 @@ static int protect(struct rig *r, struct remus_guest *guest, struct remus_arbite
 		.link = link_config(r),
 		.cache_bytes = 16 << 20,
 		.threads = 1,
+		.clock_policy = REMUS_CLOCK_SLEW,
 		.trace_path = r->trace,
 		.recover = r->recover,
 	};

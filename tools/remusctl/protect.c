@@ -18,6 +18,8 @@ static const struct ctl_option options[] = {
 	{"interval", "interval_ms", CTL_NUMBER, "MS", 1, 10000, .help = "length of an epoch"},
 	{"on-backup-loss", "on_backup_loss", CTL_WORD, "solo|hold", .words = "solo hold",
 	 .help = "go on alone, or hold the guest's output"},
+	{"clock", "clock", CTL_WORD, "step|slew", .words = "step slew",
+	 .help = "set the guest's clock right at once after a failover, or by and by"},
 	{"cache-mib", "cache_mib", CTL_NUMBER, "MIB", 1, 1048576, .help = "cap of the base cache for deltas"},
 	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
 	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,

@@ -211,6 +211,8 @@ void ctl_show_progress(FILE *out, const json_t *domain)
 void ctl_show_protected(FILE *out, const json_t *domain)
 {
 	const char *note = ctl_get_text(domain, "tracking_note");
+	const json_t *warning;
+	size_t i;
 
 	if (!ctl_is_protected(domain)) {
 		show_alarm(out, domain);
@@ -230,6 +232,12 @@ void ctl_show_protected(FILE *out, const json_t *domain)
 		      ? "; should the backup be lost, the guest goes on alone\n"
 		      : "; should the backup be lost, the guest's output is held until an operator decides\n",
 	      out);
+	json_array_foreach(ctl_get(domain, "warnings"), i, warning)
+	{
+		fputs("warning: ", out);
+		ctl_print_clean(out, ctl_get_word(warning, "text"));
+		fputc('\n', out);
+	}
 	if (note[0]) {
 		fputs("note on tracking: ", out);
 		ctl_print_clean(out, note);

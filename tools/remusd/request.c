@@ -30,6 +30,7 @@ static const struct member {
 	{"egress", LIST, 1, TEXT_MAX, NULL},
 	{"standby_egress", LIST, 1, TEXT_MAX, NULL},
 	{"on_backup_loss", TEXT, 1, 63, "solo hold"},
+	{"clock", TEXT, 1, 63, "step slew"},
 	{"tracking", TEXT, 1, 63, "auto uffd-wp soft-dirty compare"},
 	{"interval_ms", NUMBER, 1, 10000, NULL},
 	{"cache_mib", NUMBER, 1, 1048576, NULL},
