@@ -122,12 +122,15 @@ struct remus_domain_ops {
 	void (*track_stop)(struct remus_domain *);
 
 	/*
-	 * Optional, both or none: prepare_pause() asks for a stop ahead of pause(), which then waits only for the
-	 * rest; best called pause_lead() µs before. It may stop the guest any time after that. The backend calls
-	 * it off by itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
+	 * Optional, all or none, for guests that take a while to stop. prepare_pause() asks for a stop ahead of pause(),
+	 * which then waits only for the rest; best called pause_lead() µs before. It may stop the guest any time after
+	 * that. false: the guest isn't ready to be asked, try again some milliseconds later. The backend calls it off by
+	 * itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
+	 * pause_began(): when the guest of the last pause() began to stand still (remus_now_us()), 0 = as it was called.
 	 */
 	uint64_t (*pause_lead)(struct remus_domain *);
-	void (*prepare_pause)(struct remus_domain *);
+	bool (*prepare_pause)(struct remus_domain *);
+	uint64_t (*pause_began)(struct remus_domain *);
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);
 	/* Let the guest run. Idempotent: also right for a domain that already runs. */
