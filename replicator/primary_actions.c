@@ -69,9 +69,12 @@ static int do_connect(struct primary *p, struct remus_error *err)
 	setup.dead_ms = remus_link_setup_dead_ms(setup.dead_ms);
 	int rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
 
-	if (rc == 0)
-		shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
-	return rc;
+	if (rc < 0)
+		return rc;
+	p->capture->clock_anchor_ns = remus_link_clock(p->link, NULL);
+	p->capture->clock_policy = p->config->clock_policy;
+	shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
+	return 0;
 }
 
 static int send_hello(struct primary *p, struct remus_error *err)

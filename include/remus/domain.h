@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/error.h"
 #include "remus/findings.h"
 #include "remus/track.h"
@@ -137,6 +138,8 @@ struct remus_domain_ops {
 	int (*resume)(struct remus_domain *, struct remus_error *err);
 	/* Device and vCPU state of the paused domain: *out is owned by the domain, valid until the next call. */
 	int (*save_state)(struct remus_domain *, const uint8_t **out, size_t *bytes, struct remus_error *err);
+	/* Optional: what is known of the paused guest's clocks; cheap, and cannot fail. */
+	void (*clock)(struct remus_domain *, struct remus_guest_clock *out);
 	/* Copy @count pages to dst + i*4096. Right for a paused domain; of a running one a page may be torn (it is
 	 * then dirty and will be fetched). */
 	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
@@ -186,6 +189,13 @@ struct remus_standby_ops {
 	/* The image is now exactly @epoch with this device state (copied). */
 	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
 		      struct remus_error *err);
+	/*
+	 * Optional, called right before each activate(): set what the guest's wall clock is made from, where the
+	 * hypervisor has a say in it, so that it will read @truth or less, and no less than shown_ns if that can be.
+	 * @guest: what the activated epoch says of its clocks. On failure the guest is run all the same.
+	 */
+	int (*set_time)(struct remus_standby *, const struct remus_truth *truth,
+			const struct remus_guest_clock *guest, struct remus_error *err);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
 	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "remus/arbiter.h"
+#include "remus/clock.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 #include "remus/findings.h"
@@ -142,7 +143,8 @@ struct remus_protect_config {
 	uint32_t renew_wait_ms; /* how long the network of an activated guest waits for its agent, at most
 				   REMUS_AGENT_WAIT_MAX_MS; 0 = not at all */
 	uint64_t cache_bytes;
-	unsigned threads;	/* encoding workers besides the engine's own thread */
+	unsigned threads; /* encoding workers besides the engine's own thread */
+	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */
 	uint64_t recover_epoch;
