@@ -23,6 +23,8 @@ struct backup {
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
 
+	struct remus_agent_section agent; /* of the epoch applied last */
+
 	struct remus_nic nic[REMUS_NICS_MAX]; /* whose buffers are open */
 	int nics;
 
@@ -44,6 +46,9 @@ int backup_open_arbiter(struct backup *b, struct remus_error *err);
 const char *backup_arbiter_uri(const struct backup *b);
 /* backup_check.c: fill b->report. */
 void backup_check(struct backup *b);
+
+/* backup_renew.c: begin. */
+void backup_renew(struct backup *b);
 
 /*
  * backup_clock.c. The right time for the activated guest, now; may be asked as often as the guest does. -ENODATA: nothing

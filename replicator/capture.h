@@ -31,6 +31,7 @@ struct capture {
 	uint64_t epoch;			/* staged; 0 = none or full copy */
 	uint64_t cursor;		/* full copy: where the round stands */
 	struct remus_pause_parts parts; /* of the last pause */
+	uint32_t renew_wait_ms;		/* for the backup, with a guest that has an agent */
 	int64_t clock_anchor_ns;	/* our link clock minus CLOCK_MONOTONIC_RAW (remus_link_clock) */
 	enum remus_clock_policy clock_policy;
 };

@@ -27,7 +27,8 @@ struct staging {
 	const uint8_t *device;
 	size_t device_bytes;
 	struct remus_addresses addresses;
-	struct remus_clock_facts clock; /* all zero = the primary sent none */
+	struct remus_agent_section agent; /* version "" = there was none */
+	struct remus_clock_facts clock;	  /* all zero = the primary sent none */
 };
 
 /* The cap for a guest of @guest_pages: an epoch with every page raw, and the largest device state. */

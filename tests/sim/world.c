@@ -129,6 +129,7 @@ static void draw_setting(struct world *w)
 		w->host[i].mono_origin = (uint64_t)rng_range(&r, 1000, 4000000) * 1000;
 		w->host[i].drift_ppm = (int64_t)rng_below(&r, 401) - 200;
 	}
+	s->renew_wait_us = rng_chance(&r, 200) ? 0 : between(&r, 5, 500);
 	struct rng clocks = rng_stream(w->seed, 7);
 	clock_draw(w, &clocks);
 }

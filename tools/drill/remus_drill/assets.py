@@ -12,11 +12,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zlib
 
 from . import DrillError
 
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_mmio", "virtio_net")
+MODULES = ("virtio_mmio", "virtio_net", "virtio_console")
 
 
 class Cpio:
@@ -105,14 +106,21 @@ def module_order(tree, wanted=MODULES):
     return list(order.items())
 
 
-def initramfs(guest_program, modules):
-    """The archive: @guest_program is a path, @modules come from module_order()."""
+def initramfs(guest_program, modules, agent=None):
+    """The archive: @guest_program and @agent (remus-agent, or none) are paths, @modules come from module_order()."""
     cpio = Cpio()
     for name in ("dev", "proc", "sys", "modules"):
         cpio.directory(name)
     cpio.character_device("dev/console", 5, 1)
     with open(guest_program, "rb") as f:
-        cpio.file("init", f.read(), 0o755)
+        program = f.read()
+    cpio.file("init", program, 0o755)
+    if agent:
+        with open(agent, "rb") as f:
+            cpio.file("agent", f.read(), 0o755)
+        for name in ("etc", "etc/remus", "etc/remus/resume.d"):
+            cpio.directory(name)
+        cpio.link("etc/remus/resume.d/drill", "/init")
     for name, data in modules:
         cpio.file(f"modules/{name}.ko", data)
     if modules:
@@ -172,10 +180,15 @@ def _unpack(cache, say):
         with open(os.path.join(result, "package"), "w", encoding="utf-8") as f:
             f.write(package + "\n")
         try:
-            os.rename(result, os.path.join(cache, "kernel-" + version))
+            os.rename(result, os.path.join(cache, cache_name(version)))
         except OSError:
             pass  # another drill was faster
-    return "kernel-" + version
+    return cache_name(version)
+
+
+def cache_name(version):
+    """A folder whose modules are others than those wanted today is not taken for what is there."""
+    return f"kernel-{version}-{zlib.crc32(' '.join(MODULES).encode()):08x}"
 
 
 def _version(name):
@@ -189,7 +202,8 @@ def kernel(options, say):
             raise DrillError(f"--kernel {options.kernel} cannot be read")
         return os.path.abspath(options.kernel), module_order(options.modules) if options.modules else []
     cache = cache_folder()
-    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-")), key=_version)
+    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-") and k.endswith(cache_name("")[7:])),
+                   key=_version)
     folder = os.path.join(cache, known[-1] if known else _unpack(cache, say))
     files = sorted(f for f in os.listdir(folder) if f.endswith(".ko"))
     modules = [(f[3:-3], read_module(os.path.join(folder, f))) for f in files]

@@ -202,7 +202,7 @@ class Host:
         """QEMU, with the command of the field's recipe: microvm, memory in a memfd, a datagram netdev."""
         append = (f"console=ttyS0 quiet tsc_early_khz={plan['tsc_khz']} lpj={plan['tsc_khz'] * 4} no_timer_check "
                   f"reboot=t panic=-1 remus.ip={GUEST_IP4}/24 remus.ip6={GUEST_IP6}/64 "
-                  f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']}")
+                  f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']} remus.agent={int(plan['agent'])}")
         net, switch = os.path.join(self.guest, "net"), os.path.join(self.guest, "switch")
         command = ["qemu-system-x86_64",
                    "-M", "microvm,acpi=on,pit=on,pic=on,suppress-vmdesc=on,memory-backend=ram0", "-accel", "tcg",
@@ -212,7 +212,10 @@ class Host:
                    "-serial", f"file:{self.serial}", "-qmp", f"unix:{self.qmp},server=on,wait=off",
                    "-kernel", plan["kernel"], "-initrd", plan["initramfs"], "-append", append,
                    "-netdev", f"dgram,id=n0,local.type=unix,local.path={net},remote.type=unix,remote.path={switch}",
-                   "-device", f"virtio-net-device,netdev=n0,mac={GUEST_MAC}"]
+                   "-device", f"virtio-net-device,netdev=n0,mac={GUEST_MAC}",
+                   "-device", "virtio-serial-device", "-chardev",
+                   f"socket,id=agent,path={os.path.join(self.guest, 'agent')},server=on,wait=off",
+                   "-device", "virtserialport,chardev=agent,name=org.remus.agent.0"]
         qemu = self.spawn(command, "qemu.log")
 
         def ready():

@@ -48,13 +48,14 @@ def prepare(opts, folder):
     if opts.arbiter == "etcd" and not (shutil.which("etcd") and shutil.which("etcdctl")):
         raise DrillError("etcd was not found (Debian: apt-get install etcd-server etcd-client)")
     kernel, modules = assets.kernel(opts, say)
-    guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
+    guest, agent, *_ = (find_program(name) for name in ("remus-drill-guest", "remus-agent", "remusd", "remusctl"))
     initramfs = os.path.join(folder, "initramfs")
     with open(initramfs, "wb") as f:
-        f.write(assets.initramfs(guest, modules))
+        f.write(assets.initramfs(guest, modules, agent))
     return {"kernel": kernel, "initramfs": initramfs, "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
             "interval": opts.interval, "seconds": opts.seconds, "dirty": opts.dirty, "region": opts.region,
-            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter}
+            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter,
+            "agent": opts.agent}
 
 
 def inner(arguments):

@@ -32,6 +32,8 @@ def parse(arguments):
     add("--connections", type=int, default=4, metavar="N", help="TCP connections, half of them IPv6 (default 4)")
     add("--link", choices=("psk", "x509", "plaintext"), default="psk",
         help="how the hosts know each other: TLS by a shared key (default), by certificates, or not at all")
+    add("--no-agent", dest="agent", action="store_false",
+        help="without remus-agent in the guest: nobody renews its random numbers and its clock after a failover")
     add("--runs", type=int, default=1, metavar="N", help="hold N drills in a row")
     add("--kill", choices=FAULTS, default="host", help="what to kill (below)")
     add("--arbiter", choices=("file", "etcd"), default="file",
