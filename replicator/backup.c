@@ -206,6 +206,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	if (!b->ended || b->machine.state != REMUS_B_ACTIVE)
 		backup_drop(b);
 	staging_clear(&b->staging);
+	remus_entropy_close(b->entropy);
 	if (b->link)
 		remus_link_close(b->link);
 	if (shell_claimer_destroy(b->claimer) && b->arbiter)

@@ -4,6 +4,7 @@
 #define REMUS_BACKUP_H
 
 #include "shell.h"
+#include "remus/continuity.h"
 #include "staging.h"
 
 struct backup {
@@ -19,6 +20,7 @@ struct backup {
 	struct shell_timers timers;
 	struct shell_trace trace;
 	struct staging staging;
+	struct remus_entropy *entropy;
 
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;

@@ -150,6 +150,9 @@ static int prepare(struct backup *b, struct remus_error *err)
 		if (rc < 0)
 			return rc;
 	}
+	rc = remus_entropy_open(config.run_dir, &b->entropy, err);
+	if (rc < 0)
+		return rc;
 	staging_init(&b->staging, pages);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
@@ -338,6 +341,10 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		return 0;
 	case REMUS_DO_APPLY:
 		return do_apply(b, err);
+	case REMUS_DO_STIR:
+		remus_entropy_stir(b->entropy, b->frame->payload, b->frame->header.length);
+		explicit_bzero(b->frame->payload, b->frame->header.length);
+		return 0;
 	case REMUS_DO_ACTIVATE:
 		return do_activate(b, err);
 	case REMUS_DO_PASS:

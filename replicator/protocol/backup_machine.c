@@ -13,6 +13,7 @@
  * I4  COMMIT, PAGES and STATE must name committed + 1.
  * I5  ACTIVATE needs a won claim (or the operator's word in its place). A guest that ended (END) is never claimed.
  * I12 PASS and ANNOUNCE follow ACTIVATED.
+ * ENTROPY is mixed into the reservoir while there is a standby; it changes no state and is never answered.
  */
 #include "machine.h"
 
@@ -371,6 +372,11 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 		remus_do_send(out, REMUS_FRAME_END_ACK, m->committed);
 		close_link(m, out);
 		remus_do_text(out, REMUS_DO_END, "protection ended");
+		return;
+	case REMUS_FRAME_ENTROPY:
+		if (m->features & REMUS_FEATURE_ENTROPY && ev->header->length &&
+		    (m->state == REMUS_B_SYNCING || m->state == REMUS_B_STANDBY))
+			remus_do(out, REMUS_DO_STIR);
 		return;
 	case REMUS_FRAME_REFUSE: {
 		uint32_t code;

@@ -140,6 +140,7 @@ const char *remus_action_name(enum remus_action_type type)
 		[REMUS_DO_STAGE] = "DO_STAGE",
 		[REMUS_DO_VERIFY] = "DO_VERIFY",
 		[REMUS_DO_APPLY] = "DO_APPLY",
+		[REMUS_DO_STIR] = "DO_STIR",
 		[REMUS_DO_ACTIVATE] = "DO_ACTIVATE",
 		[REMUS_DO_ANNOUNCE] = "DO_ANNOUNCE",
 		[REMUS_DO_DROP] = "DO_DROP",
