@@ -21,6 +21,7 @@ struct backup {
 	struct shell_trace trace;
 	struct staging staging;
 	struct remus_entropy *entropy;
+	struct shell_drill *drill; /* under way, or NULL */
 
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
@@ -42,6 +43,11 @@ int backup_open_arbiter(struct backup *b, struct remus_error *err);
 const char *backup_arbiter_uri(const struct backup *b);
 /* backup_check.c: fill b->report. */
 void backup_check(struct backup *b);
+
+/* backup_drill.c: begin one, or tell why not; go on with it; end it without waiting. */
+void backup_drill(struct backup *b, const char *why_not);
+void backup_poll_drill(struct backup *b);
+void backup_end_drill(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

@@ -4,6 +4,7 @@
  * here decides: a failure goes back to the machine as an event.
  */
 #include "backup.h"
+#include "drill.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,6 +261,8 @@ static int do_apply(struct backup *b, struct remus_error *err)
 
 static int do_activate(struct backup *b, struct remus_error *err)
 {
+	if (b->drill) /* the guest needs the host's processors now */
+		shell_drill_cancel(b->drill, "the guest itself was activated meanwhile");
 	int rc = b->guest->standby->ops->activate(b->guest->standby, err);
 
 	if (rc < 0)
@@ -353,6 +356,9 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
 		b->guest->announcements = ANNOUNCEMENTS;
 		remus_guest_announce(b->guest, NULL);
+		return 0;
+	case REMUS_DO_DRILL:
+		backup_drill(b, a->text);
 		return 0;
 	case REMUS_DO_DROP:
 		backup_drop(b);

@@ -44,6 +44,7 @@ enum remus_event_type {
 	REMUS_EV_FAILED,	/* .action failed: .code, .text */
 	REMUS_EV_CMD_UNPROTECT, /* operator: end protection (on a backup: drop the standby) */
 	REMUS_EV_CMD_FAILOVER,	/* operator: planned hand-over */
+	REMUS_EV_CMD_DRILL,	/* operator, of a backup: run a copy of the standby for a while */
 	REMUS_EV_CMD_FORCE,	/* operator's word in place of the arbiter's (only while claiming or held) */
 	/* primary */
 	REMUS_EV_RECOVER, /* instead of START: an engine died while its domain was armed */
@@ -102,6 +103,7 @@ enum remus_action_type {
 	REMUS_DO_ACTIVATE,   /* .epoch; ACTIVATED or FAILED */
 	REMUS_DO_ANNOUNCE,   /* ARP/NA, after PASS (I12) */
 	REMUS_DO_DROP,	     /* destroy the standby */
+	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 

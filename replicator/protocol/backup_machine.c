@@ -467,6 +467,13 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 			remus_do_event(out, REMUS_LEVEL_WARNING, "refused",
 				       "failover: not standing by (state %s)", remus_backup_word(m));
 		return;
+	case REMUS_EV_CMD_DRILL: /* of what is committed, which stands still in both states between two steps */
+		if (m->committed && (m->state == REMUS_B_STANDBY || m->state == REMUS_B_CLAIMING))
+			remus_do(out, REMUS_DO_DRILL);
+		else
+			remus_do_text(out, REMUS_DO_DRILL, "this host isn't standing by (state %s)",
+				      remus_backup_word(m));
+		return;
 	case REMUS_EV_CMD_FORCE:
 		if (m->state != REMUS_B_CLAIMING)
 			return;

@@ -250,6 +250,25 @@ static void entropy_is_stirred(void)
 	    {EV(STANDBY_READY), "BIND SEND:WELCOME REPORT", "syncing"}, {MATERIAL, "", "syncing"});
 }
 
+/* A drill copies what is committed and changes nothing; where nothing is committed, or the guest is here, it says so. */
+static void drill(void)
+{
+	RUN(TO_STANDBY, {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(PAGES, 2), "STAGE:2", "standby"},
+	    {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(COMMIT, 2), "VERIFY:2", "standby"},
+	    {EV(LINK_LOST), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {EV(CMD_DRILL), "DRILL", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"});
+	static struct remus_actions actions;
+	const struct remus_event asked = EV(CMD_DRILL);
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT_EQUAL(actions.count, 1);
+	CU_ASSERT_EQUAL(actions.list[0].type, REMUS_DO_DRILL);
+	CU_ASSERT(strstr(actions.list[0].text, "activating") != NULL);
+	RUN(TO_SYNCING, {EV(CMD_DRILL), "DRILL", "syncing"});
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT(strstr(actions.list[0].text, "syncing") != NULL);
+}
+
 static const struct unit_case cases[] = {
 	{"the life of a standby", life},
 	{"hello refused", hello_refused},
@@ -264,5 +283,6 @@ static const struct unit_case cases[] = {
 	{"the standby dies", standby_dies},
 	{"every frame in every state", frames_in_every_state},
 	{"randomness is stirred in", entropy_is_stirred},
+	{"a drill", drill},
 };
 UNIT_MAIN("backup machine", cases)

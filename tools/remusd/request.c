@@ -37,6 +37,7 @@ static const struct member {
 	{"heartbeat_ms", NUMBER, 1, 60000, NULL},
 	{"dead_ms", NUMBER, 10, 600000, NULL},
 	{"tls_peer", TEXT, 1, 63, NULL},
+	{"seconds", NUMBER, 1, 3600, NULL},
 	{"since", NUMBER, 0, (long long)1 << 53, NULL},
 	{"force", FLAG, 0, 0, NULL},
 	{"insecure", FLAG, 0, 0, NULL},

@@ -26,6 +26,7 @@ struct remus_qemu_standby {
 	uint8_t *state;
 	size_t state_bytes, state_room; /* 0 bytes = nothing committed */
 	uint64_t epoch;
+	bool mortal; /* as in its config */
 	bool activated;
 	bool fed;	 /* QEMU was told to take the state */
 	bool tainted;	 /* a guest may have run on the image */
