@@ -26,6 +26,8 @@ struct backup {
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
 
+	struct remus_agent_section agent; /* of the epoch applied last */
+
 	struct remus_nic nic[REMUS_NICS_MAX]; /* whose buffers are open */
 	int nics;
 
@@ -48,6 +50,8 @@ void backup_check(struct backup *b);
 void backup_drill(struct backup *b, const char *why_not);
 void backup_poll_drill(struct backup *b);
 void backup_end_drill(struct backup *b);
+/* backup_renew.c: begin. */
+void backup_renew(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "remus/bitmap.h"
 #include "remus/util.h"
+#include "agent.h"
 
 #define ROUND_PIECE  2048u		   /* pages a step of the full copy sends: 8 MiB */
 #define STAGING_KEEP (32u * 1024u * 1024u) /* staging that stays resident between epochs, bytes */
@@ -130,6 +131,16 @@ static int state_addresses(struct capture *c, struct remus_error *err)
 	return state_section(c, REMUS_SECTION_ADDRESSES, 0, body, bytes, err);
 }
 
+static int state_agent(struct capture *c, struct remus_error *err)
+{
+	uint8_t body[REMUS_AGENT_SECTION_MAX];
+	struct remus_agent_section agent = {.wait_ms = c->renew_wait_ms};
+
+	if (!shell_agent_present(c->guest->agent, agent.version))
+		return 0;
+	return state_section(c, REMUS_SECTION_AGENT, 0, body, remus_agent_section_encode(&agent, body), err);
+}
+
 static int take_state(struct capture *c, struct remus_error *err)
 {
 	const uint8_t *device;
@@ -144,6 +155,8 @@ static int take_state(struct capture *c, struct remus_error *err)
 		rc = state_clock(c, err);
 	if (rc == 0)
 		rc = state_addresses(c, err);
+	if (rc == 0)
+		rc = state_agent(c, err);
 	return rc;
 }
 

@@ -30,6 +30,7 @@ struct capture {
 	uint64_t epoch;			/* staged; 0 = none or full copy */
 	uint64_t cursor;		/* full copy: where the round stands */
 	struct remus_pause_parts parts; /* of the last pause */
+	uint32_t renew_wait_ms;		/* for the backup, with a guest that has an agent */
 };
 
 int capture_create(struct remus_guest *guest, uint64_t cache_bytes, unsigned threads, struct capture **out,

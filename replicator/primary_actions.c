@@ -3,6 +3,7 @@
  * What the primary's machine wants done, one function per kind of action, and the figures that come of it. Nothing
  * here decides: a failure goes back to the machine as an event.
  */
+#include "agent.h"
 #include "primary.h"
 
 #include <stdio.h>
@@ -54,6 +55,7 @@ void primary_publish(struct primary *p)
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(p->link));
 		snprintf(s->link_security, sizeof s->link_security, "%s", remus_link_security(p->link));
 	}
+	shell_agent_status(p->guest->agent, &s->agent);
 	p->up->status(p->up->context, s);
 	p->next_status_us = now + STATUS_PERIOD_US;
 }

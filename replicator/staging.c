@@ -113,12 +113,17 @@ static int find_sections(struct staging *s, struct remus_error *err)
 
 	s->device = NULL;
 	s->addresses.count = 0;
+	s->agent = (struct remus_agent_section){0};
 	while ((rc = remus_section_next(s->state, s->state_bytes, &offset, &section, err)) > 0) {
 		if (section.kind == REMUS_SECTION_DEVICE) {
 			s->device = section.body;
 			s->device_bytes = section.length;
 		} else if (section.kind == REMUS_SECTION_ADDRESSES) {
 			rc = remus_addresses_decode(section.body, section.length, &s->addresses, err);
+			if (rc < 0)
+				return rc;
+		} else if (section.kind == REMUS_SECTION_AGENT) {
+			rc = remus_agent_section_decode(section.body, section.length, &s->agent, err);
 			if (rc < 0)
 				return rc;
 		} else if (section.flags & REMUS_SECTION_MANDATORY) {

@@ -26,6 +26,7 @@ struct staging {
 	const uint8_t *device;
 	size_t device_bytes;
 	struct remus_addresses addresses;
+	struct remus_agent_section agent; /* version "" = there was none */
 };
 
 /* The cap for a guest of @guest_pages: an epoch with every page raw, and the largest device state. */

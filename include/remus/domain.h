@@ -52,6 +52,23 @@ struct remus_domain {
 };
 struct remus_standby;
 
+/*
+ * The way to the agent in a guest (renewal.h): lines out, bytes in, both of which may get lost. It belongs to the domain
+ * or standby that gave it, and is good as long as that. The guest is at its other end: nothing of what comes is to be
+ * trusted, and nothing of it may be shown outside before its epoch is committed (I1).
+ */
+struct remus_channel {
+	const struct remus_channel_ops *ops;
+};
+struct remus_channel_ops {
+	/* Poll this for reading; -1 = none now. Opens again, now and then, what was lost. */
+	int (*fd)(struct remus_channel *);
+	/* What came, at most @size bytes; 0 = nothing now, or it was lost. Never blocks. */
+	size_t (*receive)(struct remus_channel *, void *buffer, size_t size);
+	/* One line, newline included. Never blocks: what can't be sent at once is lost. */
+	void (*send)(struct remus_channel *, const char *line, size_t bytes);
+};
+
 /* What a check learns of a guest, as far as it could be learned. */
 struct remus_domain_view {
 	char *description; /* malloc'ed, as describe() gives it; NULL = it can't be made */
@@ -122,6 +139,8 @@ struct remus_domain_ops {
 	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
 		    struct remus_error *err);
 
+	/* Optional: the way to the agent in it. NULL = this guest has none, the reason in @why. */
+	struct remus_channel *(*agent)(struct remus_domain *, char why[REMUS_TEXT_MAX]);
 	pid_t (*pid)(struct remus_domain *); /* of the hypervisor process, 0 = none */
 	/* poll(2) this; then call next_event. -1 = the backend has none. */
 	int (*event_fd)(struct remus_domain *);
@@ -176,6 +195,8 @@ struct remus_standby_ops {
 	int (*nics)(struct remus_standby *, struct remus_nic *out, int max, struct remus_error *err);
 	/* The locator by which the activated domain can be protected in its turn: "qemu:/run/...". */
 	const char *(*locator)(struct remus_standby *);
+	/* Optional: the way to the agent in the activated guest. NULL = this guest has none, the reason in @why. */
+	struct remus_channel *(*agent)(struct remus_standby *, char why[REMUS_TEXT_MAX]);
 	pid_t (*pid)(
 		struct remus_standby *); /* of the hypervisor process, 0 = none: for the supervisor's sweep */
 	int (*event_fd)(struct remus_standby *);

@@ -16,9 +16,23 @@
 #include "remus/link.h"
 #include "remus/netbuf.h"
 #include "remus/protocol.h"
+#include "remus/renewal.h"
 
 struct remus_quantiles {
 	uint64_t p50, p99, max; /* µs, of the last 1024 epochs */
+};
+
+/* The agent in the guest, and what it did. */
+struct remus_agent_status {
+	bool known; /* the rest means something */
+	bool present;
+	char version[REMUS_AGENT_VERSION];
+	char why[REMUS_TEXT_MAX]; /* there is no way to one; "" = there is */
+	enum remus_renewal_phase phase;
+	uint64_t took_ns; /* DONE: since the activation */
+	struct remus_renewed renewed;
+	bool hooks_known;
+	struct remus_hooks hooks;
 };
 
 /* A snapshot of one session: what `remusctl status` shows. */
@@ -47,7 +61,10 @@ struct remus_status {
 	uint64_t detect_us, claim_us, activate_us; /* backup, after failover */
 	pid_t guest_pid;			   /* hypervisor process, 0 = unknown */
 	char locator[REMUS_TEXT_MAX];		   /* of the guest on this host, "" = none yet */
+	struct remus_agent_status agent;
 };
+
+#define REMUS_DEFAULT_RENEW_WAIT_MS 500u
 
 enum remus_command {
 	REMUS_COMMAND_NONE,
@@ -88,7 +105,9 @@ struct remus_supervisor {
 	void (*drilled)(void *context, const struct remus_drill *drill);
 };
 
-/* A guest on this host and the buffers of its interfaces. */
+struct shell_agent;
+
+/* A guest on this host, the buffers of its interfaces, and the agent in it. */
 struct remus_guest {
 	struct remus_domain *domain;   /* primary, relay of a protected guest */
 	struct remus_standby *standby; /* backup, relay of an activated guest */
@@ -97,6 +116,7 @@ struct remus_guest {
 	const char *egress_state;
 	unsigned announcements;		  /* that the relay still has to make */
 	struct remus_addresses addresses; /* to announce: the last committed epoch's */
+	struct shell_agent *agent;	  /* the engine's; NULL = it was not looked for */
 };
 
 /* Open one buffer per NIC (state CLOSED). @egress: one URI per NIC; fewer is an error that names the NIC. On
@@ -131,6 +151,8 @@ struct remus_protect_config {
 	const char *standby_egress; /* for the backup, separated by ';' as in the hello */
 	struct remus_primary_config machine;
 	struct remus_link_config link;
+	uint32_t renew_wait_ms; /* how long the network of an activated guest waits for its agent, at most
+				   REMUS_AGENT_WAIT_MAX_MS; 0 = not at all */
 	uint64_t cache_bytes;
 	unsigned threads;	/* encoding workers besides the engine's own thread */
 	const char *trace_path; /* NULL = none */

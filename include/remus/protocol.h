@@ -31,6 +31,7 @@ enum remus_timer {
 	REMUS_TIMER_END,      /* END was sent and not acknowledged */
 	REMUS_TIMER_HANDOVER, /* HANDOVER or DOMAIN_LOST was sent and not answered */
 	REMUS_TIMER_RETRY,    /* ask the arbiter, resume or activate again */
+	REMUS_TIMER_RENEW,    /* an activated guest's egress waits for its renewal */
 	REMUS_TIMERS,
 };
 
@@ -58,7 +59,8 @@ enum remus_event_type {
 	REMUS_EV_STANDBY_READY,
 	REMUS_EV_EPOCH_VERIFIED, /* .epoch, .digest */
 	REMUS_EV_EPOCH_BAD,	 /* .epoch, .text */
-	REMUS_EV_ACTIVATED,
+	REMUS_EV_ACTIVATED,	 /* .wait_us: how long egress shall wait for the renewal, 0 = not at all */
+	REMUS_EV_RENEWED, /* the guest has fresh randomness and the right time, or says why not: .clean; .text */
 	REMUS_EV_STANDBY_ENDED, /* the standby's or active guest's hypervisor is gone; .text; .clean: by its will */
 	REMUS_EVENT_TYPES,
 };
@@ -101,9 +103,10 @@ enum remus_action_type {
 	REMUS_DO_APPLY,	     /* .epoch: staged and acknowledged; make it the standby's image */
 	REMUS_DO_STIR,	     /* the frame of this step: into the reservoir of randomness; never fails */
 	REMUS_DO_ACTIVATE,   /* .epoch; ACTIVATED or FAILED */
-	REMUS_DO_ANNOUNCE,   /* ARP/NA, after PASS (I12) */
-	REMUS_DO_DROP,	     /* destroy the standby */
-	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
+	REMUS_DO_RENEW,	   /* begin (I12); RENEWED when it is done, at once where it can't be. Never fails */
+	REMUS_DO_ANNOUNCE, /* ARP/NA, after PASS (I12) */
+	REMUS_DO_DROP,	   /* destroy the standby */
+	REMUS_DO_DRILL,	   /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 
@@ -117,7 +120,7 @@ struct remus_event {
 	enum remus_action_type action;
 	int code; /* negative errno */
 	bool clean;
-	uint64_t epoch, pages, round, digest, resumed_us;
+	uint64_t epoch, pages, round, digest, resumed_us, wait_us;
 	const struct remus_frame_header *header;
 	const uint8_t *payload;
 	const struct remus_hello *hello;
@@ -213,6 +216,7 @@ enum remus_backup_state {
 	REMUS_B_STANDBY, /* at epoch `committed` */
 	REMUS_B_CLAIMING,
 	REMUS_B_ACTIVATING,
+	REMUS_B_RENEWING, /* the guest runs here; its egress waits until it is renewed, or for so long */
 	REMUS_B_ACTIVE,
 	REMUS_B_DROPPED, /* the other side runs the guest, or nobody can here */
 	REMUS_B_ENDED,

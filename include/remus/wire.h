@@ -57,7 +57,7 @@ enum remus_frame_type {
 	REMUS_FRAME_FINDINGS =
 		15, /* B->P  findings.h: the answer to a HELLO with REMUS_FEATURE_CHECK; B then closes */
 	REMUS_FRAME_ENTROPY =
-		16, /* P->B  1 to 64 bytes of randomness for the backup's reservoir; between epochs, optional */
+		17, /* P->B  1 to 64 bytes of randomness for the backup's reservoir; between epochs, optional */
 };
 
 #define REMUS_FRAME_MANDATORY 0x1u
@@ -209,6 +209,7 @@ enum remus_section_kind {
 	REMUS_SECTION_DEVICE = 1,    /* the hypervisor's device and vCPU state, opaque */
 	REMUS_SECTION_ADDRESSES = 2, /* netbuf.h's address table */
 	REMUS_SECTION_CLOCK = 3,     /* continuity: the primary's clocks at the pause */
+	REMUS_SECTION_AGENT = 5,     /* struct remus_agent_section: there was an agent in the guest */
 };
 #define REMUS_SECTION_HEADER	8u
 #define REMUS_SECTION_MANDATORY 0x1u
@@ -220,6 +221,18 @@ struct remus_section {
 };
 /* Write a section's 8-byte header; returns the padding bytes that must follow the body. */
 size_t remus_section_head(uint8_t out[REMUS_SECTION_HEADER], uint16_t kind, uint16_t flags, uint32_t length);
+/* AGENT: u32 wait_ms, u16 zero, u16 length of the version, the version. Absent: nobody answered in the guest. */
+#define REMUS_AGENT_WAIT_MAX_MS 10000u
+#define REMUS_AGENT_SECTION_MAX (8u + 32u)
+struct remus_agent_section {
+	uint32_t wait_ms; /* how long the activated guest's network waits for its renewal */
+	char version[32]; /* of the agent: letters, digits, "._+~-" */
+};
+size_t remus_agent_section_encode(const struct remus_agent_section *in, uint8_t out[REMUS_AGENT_SECTION_MAX]);
+/* -EBADMSG; @out is all zero then. */
+int remus_agent_section_decode(const void *body, size_t length, struct remus_agent_section *out,
+			       struct remus_error *err);
+
 /* Step through @stream: *offset advances. 1 = @out filled, 0 = end, -EBADMSG = malformed or an unknown kind
  * that is mandatory. An unknown kind that is not is returned; the caller skips it. */
 int remus_section_next(const uint8_t *stream, size_t bytes, size_t *offset, struct remus_section *out,

@@ -445,6 +445,7 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 	case REMUS_TIMER_RETRY:
 		on_retry(m, ev, out);
 		return;
+	case REMUS_TIMER_RENEW: /* a backup's */
 	case REMUS_TIMERS:
 		return;
 	}

@@ -77,6 +77,9 @@ struct proc {
 	struct staging staging;
 	struct remus_hello hello;
 	bool admitted, told_unknown;
+	uint64_t
+		shut_until; /* by the host's clock: egress stays shut so long, or until the renewal; 0 = no more */
+	uint64_t renewed_at; /* world time at which the guest's agent answers, 0 = not, or no more */
 	uint64_t unknown_since;
 	bool told_protected;		  /* what was published last */
 	unsigned told_state, event_state; /* ... and of which state it and the last event spoke */

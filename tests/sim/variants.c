@@ -29,5 +29,7 @@ const struct variant_info variant_info[VARIANTS] = {
 			 2000},
 	[RECOVER_OPEN] = {"recover-open", "after an engine's death the network is forwarded at once",
 			  "I5 I6 I1", 1000},
+	[RENEWAL_SKIPPED] = {"renewal-skipped", "egress opens without waiting for the guest's agent", "I12",
+			     500},
 	[OVERFLOW_PASSES] = {"overflow-passes", "a packet for which there is no room passes", "I1 I10", 1000},
 };

@@ -130,6 +130,7 @@ static void draw_setting(struct world *w)
 		w->host[i].drift_ppm = (int64_t)rng_below(&r, 401) - 200;
 		w->host[i].wall_offset = 1700000000000000 + (int64_t)rng_below(&r, 4000000) - 2000000;
 	}
+	s->renew_wait_us = rng_chance(&r, 200) ? 0 : between(&r, 5, 500);
 }
 
 static void begin(struct world *w, const struct run_options *o)

@@ -51,10 +51,11 @@ struct setting {
 	struct remus_backup_config backup;
 	uint64_t tick_us; /* mean time between two things that the guest does */
 	unsigned packets_permille, egress_cap;
-	bool costs;	      /* actions take time */
-	bool early;	      /* pages are encoded during the pause */
-	bool protects_again;  /* the operator protects a survivor anew */
-	uint64_t operator_us; /* ... so long after */
+	bool costs;		/* actions take time */
+	bool early;		/* pages are encoded during the pause */
+	bool protects_again;	/* the operator protects a survivor anew */
+	uint64_t operator_us;	/* ... so long after */
+	uint64_t renew_wait_us; /* an activated guest's egress waits for its agent */
 };
 
 /* One protection, and what the simulator alone knows of it. */

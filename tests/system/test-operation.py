@@ -24,6 +24,7 @@ STATUS = {
     "memory": {"cache_bytes", "cache_cap", "staging_bytes"},
     "link": {"rtt_us", "clock_offset_us", "silent_ms", "bytes_sent", "bytes_received"},
     "failover": {"detect_ms", "claim_ms", "activate_ms"},
+    "agent": {"present", "version", "why", "not_guaranteed"},
 }
 
 

@@ -88,6 +88,7 @@ static int protect(struct rig *r, struct remus_guest *guest, struct remus_arbite
 		.threads = 1,
 		.trace_path = r->trace,
 		.recover = r->recover,
+		.renew_wait_ms = r->options.renew_wait_ms,
 	};
 	int rc;
 
@@ -352,6 +353,9 @@ struct rig *rig_start(const struct rig_options *options)
 	atomic_store(&r->relay.budget, options->budget ? options->budget : -1);
 	CU_ASSERT_FATAL(net_start(&r->net, net) && relay_start(&r->relay));
 	start_guest(r);
+	if (options->agent)
+		CU_ASSERT_FATAL(
+			rig_agent_start(options->agent, (const char *const[]){r->control, r->locator}));
 	rig_run_backup(r);
 	rig_run_primary(r, false);
 	return r;
@@ -413,6 +417,8 @@ void rig_end(struct rig *r)
 	rig_quit(r, &r->backup);
 	relay_stop(&r->relay);
 	net_stop(&r->net);
+	if (r->options.agent)
+		rig_agent_stop(r->options.agent);
 	kill(r->guest, SIGKILL); /* a zombie, if an engine destroyed it */
 	waitpid(r->guest, NULL, 0);
 	close(r->lifeline);

@@ -63,6 +63,8 @@ static const struct {
 	 "'cache_mib':64,'hold_mib':8,'tracking':'soft-dirty','heartbeat_ms':20,'dead_ms':100,'wait':false,"
 	 "'arbiter':'manual'}",
 	 "{}"},
+	{"protect qemu:/a --to b --renew-wait 0",
+	 "{'verb':'protect','domain':'qemu:/a','to':'b','renew_wait_ms':0}", "{}"},
 	{"protect qemu:/a --to b --interval 25 --interval 25",
 	 "{'verb':'protect','domain':'qemu:/a','to':'b','interval_ms':25}", "{}"},
 };

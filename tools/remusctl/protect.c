@@ -12,6 +12,7 @@
 #include "verb.h"
 #include "remus/link.h"
 #include "remus/util.h"
+#include "remus/wire.h"
 
 static const struct ctl_option options[] = {
 	CTL_PROTECTION_OPTIONS,
@@ -22,6 +23,8 @@ static const struct ctl_option options[] = {
 	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
 	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,
 	 .help = "silence that means the other host is dead"},
+	{"renew-wait", "renew_wait_ms", CTL_NUMBER, "MS", 0, REMUS_AGENT_WAIT_MAX_MS,
+	 .help = "after a failover the guest's network waits for its agent, at most so long"},
 	{"no-wait", "wait", CTL_OFF, .help = "return once the engine runs, not yet protected"},
 	{NULL},
 };

@@ -230,6 +230,11 @@ void ctl_show_protected(FILE *out, const json_t *domain)
 		      ? "; should the backup be lost, the guest goes on alone\n"
 		      : "; should the backup be lost, the guest's output is held until an operator decides\n",
 	      out);
+	if (ctl_get(domain, "agent") && !json_is_true(ctl_get(domain, "agent.present"))) {
+		fputs("note on the guest: no agent answers in it (remus-agent(8)): ", out);
+		ctl_print_clean(out, ctl_get_text(domain, "agent.not_guaranteed"));
+		fputc('\n', out);
+	}
 	if (note[0]) {
 		fputs("note on tracking: ", out);
 		ctl_print_clean(out, note);

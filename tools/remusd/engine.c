@@ -97,6 +97,7 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 		!strcmp(wanted_text(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
 	c->link.heartbeat_ms = (uint32_t)wanted_number(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
 	c->link.dead_ms = (uint32_t)wanted_number(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
+	c->renew_wait_ms = (uint32_t)wanted_number(r, "renew_wait_ms", REMUS_DEFAULT_RENEW_WAIT_MS);
 	c->cache_bytes = wanted_number(r, "cache_mib", 128) << 20;
 	c->threads = sysconf(_SC_NPROCESSORS_ONLN) > 1; /* on one processor it would only be in the way */
 	c->recover = recover;

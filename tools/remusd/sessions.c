@@ -172,7 +172,7 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 	if (fresh)
 		s->guest_pid = guest;
 	const char *state = json_string_value(json_object_get(status, "state"));
-	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active")) {
+	if (state && s->role == ROLE_RECEIVER && (!strcmp(state, "active") || !strcmp(state, "renewing"))) {
 		fresh |= !s->active;
 		s->active = true;
 	}

@@ -226,6 +226,11 @@ static const char *fake_locator(struct remus_standby *standby)
 	return of(standby)->locator;
 }
 
+static struct remus_channel *fake_agent(struct remus_standby *standby, char why[REMUS_TEXT_MAX])
+{
+	return remus_fake_guest_agent(&of(standby)->guest, why);
+}
+
 static pid_t fake_pid(struct remus_standby *standby)
 {
 	return of(standby)->destroyed ? 0 : of(standby)->guest.pid;
@@ -274,6 +279,7 @@ const struct remus_standby_ops remus_fake_standby_ops = {
 	.activate = fake_activate,
 	.nics = fake_nics,
 	.locator = fake_locator,
+	.agent = fake_agent,
 	.pid = fake_pid,
 	.event_fd = fake_event_fd,
 	.next_event = fake_next_event,

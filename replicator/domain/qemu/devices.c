@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "walk.h"
 
@@ -107,6 +108,16 @@ static int note_card(struct remus_qemu_walk *w, const struct remus_keyval *kv, s
 	return 0;
 }
 
+/* The port of the guest's agent, of which there is one; what stands behind it is seen to by backends.c. */
+static int note_port(struct remus_qemu_walk *w, const struct remus_keyval *kv, struct remus_error *err)
+{
+	const char *name = remus_keyval_get(kv, "name");
+
+	if (!name || strcmp(name, REMUS_AGENT_PORT))
+		return 0;
+	return w->agents++ ? remus_fail(err, -ENOTSUP, "a second port named " REMUS_AGENT_PORT) : 0;
+}
+
 static int check_device(struct remus_qemu_walk *w, const struct remus_keyval *kv, struct remus_error *err)
 {
 	const char *driver = remus_keyval_get(kv, "driver"), *romfile = remus_keyval_get(kv, "romfile");
@@ -122,6 +133,8 @@ static int check_device(struct remus_qemu_walk *w, const struct remus_keyval *kv
 		rc = remus_fail(err, -ENOTSUP, "romfile must be empty or absent");
 	if (rc == 0 && !strncmp(driver, "virtio-net-", 11))
 		rc = note_card(w, kv, err);
+	if (rc == 0 && !strcmp(driver, "virtserialport"))
+		rc = note_port(w, kv, err);
 	if (rc)
 		remus_error_prefix(err, "device %s", driver);
 	return rc;

@@ -23,6 +23,7 @@
 #include "remus/domain.h"
 #include "remus/host.h"
 #include "remus/log.h"
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "standby.h"
 
@@ -139,6 +140,7 @@ static void standby_close(struct remus_standby *base)
 	if (!s->activated)
 		standby_destroy(base);
 	remus_qemu_watch_close(&s->watch);
+	remus_socket_channel_close(&s->agent);
 	remus_qmp_close(s->qmp); /* a protector of the activated guest can connect now */
 	if (s->child.pidfd >= 0)
 		remus_qemu_reap(&s->child);
@@ -351,6 +353,16 @@ static const char *standby_locator(struct remus_standby *base)
 	return of(base)->locator;
 }
 
+static struct remus_channel *standby_agent(struct remus_standby *base, char why[REMUS_TEXT_MAX])
+{
+	struct remus_qemu_standby *s = of(base);
+
+	if (s->agent.base.ops)
+		return &s->agent.base;
+	snprintf(why, REMUS_TEXT_MAX, "it has no virtio-serial port " REMUS_AGENT_PORT);
+	return NULL;
+}
+
 static pid_t standby_pid(struct remus_standby *base)
 {
 	return of(base)->child.pid;
@@ -377,6 +389,7 @@ const struct remus_standby_ops remus_qemu_standby_ops = {
 	.activate = standby_activate,
 	.nics = standby_nics,
 	.locator = standby_locator,
+	.agent = standby_agent,
 	.pid = standby_pid,
 	.event_fd = standby_event_fd,
 	.next_event = standby_next_event,

@@ -25,6 +25,8 @@ uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 void setup_mounts(void);
 /* Loads /modules/NAME for each name in /modules/order. */
 void setup_modules(void);
+/* Start /agent, remus-agent(8). */
+void setup_agent(void);
 /* eth0: @ip4 as "10.77.0.10/24", @ip6 as "fd77::10/64". */
 void setup_network(const char *ip4, const char *ip6);
 /* VLAN @id on eth0, with @ip4. */

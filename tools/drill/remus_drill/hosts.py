@@ -208,7 +208,7 @@ class Host:
         append = (f"console=ttyS0 quiet tsc_early_khz={plan['tsc_khz']} lpj={plan['tsc_khz'] * 4} no_timer_check "
                   f"reboot=t panic=-1 remus.ip={GUEST_IP4}/24 remus.ip6={GUEST_IP6}/64 "
                   f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']} "
-                  f"remus.sample_ms={plan.get('sample_ms', 0)}")
+                  f"remus.agent={int(plan['agent'])} remus.sample_ms={plan.get('sample_ms', 0)}")
         net, switch = os.path.join(self.guest, "net"), os.path.join(self.guest, "switch")
         machine = "microvm,acpi=on,pit=on,pic=on,suppress-vmdesc=on,memory-backend=ram0"
         if q35:
@@ -222,7 +222,10 @@ class Host:
                    "-kernel", plan["kernel"], "-initrd", plan["initramfs"], "-append", append,
                    "-netdev", f"dgram,id=n0,local.type=unix,local.path={net},remote.type=unix,remote.path={switch}",
                    "-device", f"virtio-net-{bus},netdev=n0,mac={GUEST_MAC}" + (",romfile=" if q35 else ""),
-                   "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{bus},rng=rng0"]
+                   "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{bus},rng=rng0",
+                   "-device", f"virtio-serial-{bus}", "-chardev",
+                   f"socket,id=agent,path={os.path.join(self.guest, 'agent')},server=on,wait=off",
+                   "-device", "virtserialport,chardev=agent,name=org.remus.agent.0"]
         if plan.get("generation"):
             command += ["-device", "vmgenid,guid=auto,id=generation0"]
         qemu = self.spawn(command, "qemu.log")

@@ -48,17 +48,19 @@ def prepare(opts, folder):
     if opts.arbiter == "etcd" and not (shutil.which("etcd") and shutil.which("etcdctl")):
         raise DrillError("etcd was not found (Debian: apt-get install etcd-server etcd-client)")
     guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
-    return {**boot(opts, folder, guest), "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
+    return {**boot(opts, folder), "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
             "interval": opts.interval, "seconds": opts.seconds, "dirty": opts.dirty, "region": opts.region,
-            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter}
+            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter,
+            "agent": opts.agent}
 
 
-def boot(opts, folder, guest, name="initramfs", **which):
+def boot(opts, folder, name="initramfs", **which):
     """What a guest boots from; @which: another kernel than the usual (assets.kernel)."""
+    guest, agent = find_program("remus-drill-guest"), find_program("remus-agent")
     kernel, modules = assets.kernel(opts, say, **which)
     initramfs = os.path.join(folder, name)
     with open(initramfs, "wb") as f:
-        f.write(assets.initramfs(guest, modules))
+        f.write(assets.initramfs(guest, modules, agent))
     return {"kernel": kernel, "initramfs": initramfs}
 
 
@@ -72,7 +74,7 @@ def all_plans(opts, plan, folder):
             continue
         mine = {**plan, **what, "variant": name, "arbiter": "manual", "sample_ms": continuity.SAMPLE_MS}
         if what.get("machine") == "q35":
-            mine.update(boot(opts, folder, find_program("remus-drill-guest"), "initramfs-general",
+            mine.update(boot(opts, folder, "initramfs-general",
                              package=assets.GENERAL_PACKAGE, wanted=assets.PCI_MODULES))
         plans.append((name, mine))
     return plans * opts.runs

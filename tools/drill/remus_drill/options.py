@@ -35,6 +35,8 @@ def parse(arguments):
     add("--continuity", nargs="?", const="all", choices=("all", "agent", "vmgenid", "none"),
         help="wake one checkpoint up three times, once as the guest, and compare random numbers and clocks; with an agent, "
              "with a generation id, with neither (or one of these alone); host b's clock is wrong on purpose")
+    add("--no-agent", dest="agent", action="store_false",
+        help="without remus-agent in the guest: nobody renews its random numbers and its clock after a failover")
     add("--runs", type=int, default=1, metavar="N", help="hold N drills in a row")
     add("--kill", choices=FAULTS, default="host", help="what to kill (below)")
     add("--arbiter", choices=("file", "etcd"), default="file",

@@ -232,8 +232,26 @@ class Drill:
         if survivor == "b":
             kinds = {"activated", "handed-over"} if self.fault == "none" else {"activated"}
             self.expect_events(self.b, kinds, any_of=True)
+            if self.backend == "qemu":
+                self._note_renewal(status)
         if self.fault == "backup":
             self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
+
+    def _note_renewal(self, status):
+        """I12: with its agent the guest was renewed before its network was opened; without, that was said."""
+        expected = "renewed" if self.plan["agent"] else "not-renewed"
+        self.expect_events(self.b, {expected})
+        last = status.get("agent", {}).get("last", {})
+        self.facts["renewal"] = last
+        if not self.plan["agent"]:
+            return
+        if not last.get("reseeded") or last.get("bits", 0) < 256 or last.get("clock") not in ("stepped", "kept", "slewing"):
+            self.facts["wrong"].append(f"the guest's renewal is said to be {last} (I12)")
+        hooks = last.get("hooks", {})
+        if hooks.get("ran") != 1 or hooks.get("failed") != 0:
+            self.facts["wrong"].append(f"the guest's hooks are said to be {hooks}, not one that ran well")
+        self.step(f"the guest was renewed {last.get('took_ms', 0):.1f} ms after its activation, its clock "
+                  f"{last.get('clock')} by {last.get('step_ms', 0):.1f} ms")
 
     def expect_events(self, host, kinds, any_of=False):
         raised = {e.get("kind") for e in host.events()}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RENEW: the activated guest gets what memory can't give it, fresh randomness and the right time (I12). Begun here; the
+ * answer comes to the loop, or to the relay when it is late. Nothing here waits.
+ */
+#include "backup.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "agent.h"
+
+static int64_t read_ns(clockid_t which)
+{
+	struct timespec t;
+
+	clock_gettime(which, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* This host's clock, taken for right. */
+static void backup_truth(struct backup *b, struct remus_truth *out)
+{
+	memset(out, 0, sizeof *out);
+	out->monotonic_ns = (uint64_t)read_ns(CLOCK_MONOTONIC);
+	out->realtime_ns = read_ns(CLOCK_REALTIME);
+	out->error_ns = 1000000;
+}
+
+static int backup_seed(struct backup *b, uint8_t seed[REMUS_SEED_SIZE], struct remus_error *err)
+{
+	return getrandom(seed, REMUS_SEED_SIZE, 0) == REMUS_SEED_SIZE ? 0
+								      : remus_fail_errno(err, "getrandom");
+}
+
+static void cannot_renew(struct backup *b, const char *why)
+{
+	char text[REMUS_REASON_MAX];
+
+	snprintf(text, sizeof text, "the guest was not renewed (%.200s): %s", why,
+		 SHELL_AGENT_NOT_GUARANTEED);
+	if (b->agent.version[0] && !b->agent.wait_ms) /* the machine doesn't wait for it */
+		shell_agent_tell(b->up, SHELL_AGENT_SILENT, text);
+	else
+		shell_raise(&b->feed, REMUS_EV_RENEWED, text);
+}
+
+/* Also with a guest whose last epoch knew of no agent: one that has come since answers late, to the relay. */
+void backup_renew(struct backup *b)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_truth truth;
+	uint8_t seed[REMUS_SEED_SIZE];
+
+	shell_agent_open(b->guest); /* a standby that was built anew has another channel */
+	backup_truth(b, &truth);
+	int rc = backup_seed(b, seed, &err);
+	if (rc < 0)
+		cannot_renew(b, err.message);
+	else if (!shell_agent_renew(b->guest->agent, seed, REMUS_CLOCK_STEP, &truth))
+		cannot_renew(b, shell_agent_why(b->guest->agent));
+	else if (!b->agent.version[0])
+		cannot_renew(b, "no agent answered on the primary");
+	explicit_bzero(seed, sizeof seed);
+}
