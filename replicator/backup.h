@@ -50,7 +50,8 @@ void backup_check(struct backup *b);
 void backup_drill(struct backup *b, const char *why_not);
 void backup_poll_drill(struct backup *b);
 void backup_end_drill(struct backup *b);
-/* backup_renew.c: begin. */
+/* backup_renew.c: the right time, as well as it is known here. Begin. */
+void backup_truth(struct backup *b, struct remus_truth *out);
 void backup_renew(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */

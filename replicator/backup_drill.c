@@ -51,6 +51,8 @@ static void copy(struct backup *b)
 
 	if (remus_entropy_take(b->entropy, "drill", renewal.seed, renewal.fingerprint, NULL) < 0)
 		*renewal.fingerprint = 0;
+	backup_truth(b, &renewal.truth);
+	renewal.agent_known = b->agent.version[0];
 	shell_drill_copy(b->drill, b->guest->standby, &renewal);
 }
 

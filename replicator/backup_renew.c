@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "agent.h"
@@ -21,7 +20,7 @@ static int64_t read_ns(clockid_t which)
 }
 
 /* This host's clock, taken for right. */
-static void backup_truth(struct backup *b, struct remus_truth *out)
+void backup_truth(struct backup *b, struct remus_truth *out)
 {
 	memset(out, 0, sizeof *out);
 	out->monotonic_ns = (uint64_t)read_ns(CLOCK_MONOTONIC);
@@ -31,8 +30,9 @@ static void backup_truth(struct backup *b, struct remus_truth *out)
 
 static int backup_seed(struct backup *b, uint8_t seed[REMUS_SEED_SIZE], struct remus_error *err)
 {
-	return getrandom(seed, REMUS_SEED_SIZE, 0) == REMUS_SEED_SIZE ? 0
-								      : remus_fail_errno(err, "getrandom");
+	char fingerprint[REMUS_FINGERPRINT];
+
+	return remus_entropy_take(b->entropy, "activation", seed, fingerprint, err);
 }
 
 static void cannot_renew(struct backup *b, const char *why)

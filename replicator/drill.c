@@ -2,6 +2,8 @@
 /* See drill.h. What both threads touch is under the lock; the copy itself belongs to one at a time, as `stage` says. */
 #include "drill.h"
 
+#include "agent.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -135,18 +137,40 @@ static void await_copy(struct shell_drill *d)
 		fail(d, -ETIMEDOUT, "the image was not copied in time", "");
 }
 
-static void watch(struct shell_drill *d)
+/* Renew the copy as an activated guest would be, with a seed of its own: @guest is the copy. */
+static void renew(struct shell_drill *d, struct remus_guest *guest)
+{
+	shell_agent_open(guest);
+	if (*d->renewal.fingerprint)
+		shell_agent_renew(guest->agent, d->renewal.seed, REMUS_CLOCK_STEP, &d->renewal.truth);
+	explicit_bzero(d->renewal.seed, sizeof d->renewal.seed);
+}
+
+/* An agent that was there must answer in the copy too: it would be asked in a failover. */
+static void judge_agent(struct shell_drill *d, const struct remus_guest *guest)
+{
+	struct remus_agent_status *a = &d->result.agent;
+
+	shell_agent_status(guest->agent, a);
+	if (d->renewal.agent_known && a->phase != REMUS_RENEWAL_DONE && !stopped(d))
+		fail(d, -ETIMEDOUT, "the copy runs, but the agent in it has not answered", a->why);
+}
+
+static void watch(struct shell_drill *d, struct remus_guest *guest)
 {
 	uint64_t began = remus_now_us(), end = began + d->run_ms * 1000, now = began;
-	char why[REMUS_TEXT_MAX] = "", what[64];
+	char why[REMUS_TEXT_MAX] = "", what[64], news[REMUS_REASON_MAX];
 
 	while (now < end && !stopped(d)) {
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{.fd = d->to_thread, .events = POLLIN},
 			{.fd = d->ops->event_fd(d->copy), .events = POLLIN},
+			{.fd = shell_agent_fd(guest->agent), .events = POLLIN},
 		};
-		poll(fds, 2, now + 100000 < end ? 100 : (int)((end - now) / 1000) + 1);
+		int wait_ms = now + 100000 < end ? 100 : (int)((end - now) / 1000) + 1;
+		poll(fds, 3, shell_agent_wait(guest->agent, wait_ms));
 		now = remus_now_us();
+		shell_agent_turn(guest->agent, news); /* what came of it is in its status */
 		if (d->ops->next_event(d->copy, why) == REMUS_DOMAIN_NONE)
 			continue;
 		snprintf(what, sizeof what, "the copy ended %.1f s after it was activated",
@@ -158,6 +182,7 @@ static void watch(struct shell_drill *d)
 
 static void run(struct shell_drill *d)
 {
+	struct remus_guest guest = {.standby = d->copy};
 	struct remus_error err = REMUS_ERROR_INIT;
 	uint64_t began = remus_now_us();
 
@@ -166,7 +191,10 @@ static void run(struct shell_drill *d)
 		return;
 	}
 	d->result.activate_us = remus_now_us() - began;
-	watch(d);
+	renew(d, &guest);
+	watch(d, &guest);
+	judge_agent(d, &guest);
+	shell_agent_close(&guest);
 }
 
 /* What the copy wrote since it woke up, from its beginning: for those who look whether it is the guest they know. */
@@ -197,8 +225,10 @@ static void say(struct shell_drill *d)
 	if (r->passed)
 		snprintf(r->text, sizeof r->text,
 			 "a copy of epoch %llu ran here for %.1f s, cut off from everything, and was "
-			 "destroyed",
-			 (unsigned long long)r->epoch, (double)r->ran_us / 1e6);
+			 "destroyed; %s",
+			 (unsigned long long)r->epoch, (double)r->ran_us / 1e6,
+			 r->agent.phase == REMUS_RENEWAL_DONE ? "the agent in it answered"
+							      : "nobody in it was asked how it fares");
 	else
 		snprintf(r->text, sizeof r->text, "the drill failed: %s", d->failure.message);
 	d->stage = OVER;

@@ -36,8 +36,10 @@ enum shell_drill_turn shell_drill_turn(struct shell_drill *drill);
 
 /* What the copy gets in a renewal, as an activated guest would (I12). */
 struct shell_drill_renewal {
-	uint8_t seed[REMUS_SEED_SIZE]; /* its own; erased by the drill */
-	char fingerprint[REMUS_FINGERPRINT];
+	uint8_t seed[REMUS_SEED_SIZE];	     /* its own; erased by the drill */
+	char fingerprint[REMUS_FINGERPRINT]; /* "" = there is none */
+	struct remus_truth truth;
+	bool agent_known; /* the epoch says that there is an agent in it: it must answer */
 };
 /* Make the copy's image that of @from now. A failure ends the drill. */
 void shell_drill_copy(struct shell_drill *drill, struct remus_standby *from,

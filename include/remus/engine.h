@@ -83,6 +83,7 @@ struct remus_drill {
 	uint64_t epoch;					 /* that was copied; 0 = it didn't come to that */
 	uint64_t build_us, copy_us, activate_us, ran_us; /* copy_us: acknowledgements waited for so long */
 	char fingerprint[REMUS_FINGERPRINT];		 /* of the seed that the copy got */
+	struct remus_agent_status agent;		 /* in the copy */
 	char *console; /* what it wrote there, from its activation on, printable; NULL = unknown */
 };
 

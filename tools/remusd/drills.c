@@ -33,6 +33,8 @@ json_t *drill_json(const struct remus_drill *drill)
 			      "activate_ms", milliseconds(drill->activate_us), "ran_ms",
 			      milliseconds(drill->ran_us), "seed", drill->fingerprint);
 
+	if (drill->agent.phase != REMUS_RENEWAL_NONE)
+		json_object_set_new(o, "agent", agent_json(&drill->agent));
 	if (drill->console)
 		json_object_set_new(o, "console", json_string(drill->console));
 	return o;

@@ -122,6 +122,7 @@ void stranger_says(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* status.c */
 json_t *status_json(const struct remus_status *status);
+json_t *agent_json(const struct remus_agent_status *agent);
 void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
 int key_parse(const char *hex, uint8_t session[REMUS_SESSION_SIZE]); /* -EINVAL; @hex may be NULL */
 
