@@ -26,7 +26,7 @@ static uint64_t now_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(CLOCK_MONOTONIC_RAW, &t);
 	return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
 }
 
@@ -87,13 +87,13 @@ void shell_agent_known(struct shell_agent *a, const char *version)
 }
 
 bool shell_agent_renew(struct shell_agent *a, const uint8_t seed[REMUS_SEED_SIZE],
-		       enum remus_clock_policy policy, const struct remus_truth *truth)
+		       const struct remus_truth *truth)
 {
 	if (!a || !a->channel)
 		return false;
 	a->told = REMUS_RENEWAL_ASKED;
 	a->told_hooks = false;
-	remus_renewal_begin(&a->renewal, random_id(), seed, policy, truth, now_ns());
+	remus_renewal_begin(&a->renewal, random_id(), seed, truth, now_ns());
 	return true;
 }
 

@@ -40,7 +40,7 @@ void shell_agent_rest(struct shell_agent *agent);
 void shell_agent_known(struct shell_agent *agent, const char *version);
 /* The guest was activated: renew it. false: there is no way to an agent. */
 bool shell_agent_renew(struct shell_agent *agent, const uint8_t seed[REMUS_SEED_SIZE],
-		       enum remus_clock_policy policy, const struct remus_truth *truth);
+		       const struct remus_truth *truth);
 /* Is it there? Then @version (REMUS_AGENT_VERSION bytes) is filled in. */
 bool shell_agent_present(const struct shell_agent *agent, char version[REMUS_AGENT_VERSION]);
 /* Why there is no way to one; "" = there is. */

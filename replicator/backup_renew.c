@@ -7,25 +7,22 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "agent.h"
 
-static int64_t read_ns(clockid_t which)
+/* A primary that sent no clock: what this host shows, and little faith in it. */
+void backup_truth_of_this_host(struct remus_truth *out)
 {
-	struct timespec t;
+	struct remus_clock_reading now;
 
-	clock_gettime(which, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-/* This host's clock, taken for right. */
-void backup_truth(struct backup *b, struct remus_truth *out)
-{
-	memset(out, 0, sizeof *out);
-	out->monotonic_ns = (uint64_t)read_ns(CLOCK_MONOTONIC);
-	out->realtime_ns = read_ns(CLOCK_REALTIME);
-	out->error_ns = 1000000;
+	remus_clock_read(&now);
+	*out = (struct remus_truth){
+		.monotonic_ns = now.monotonic_ns,
+		.raw_ns = now.raw_ns,
+		.realtime_ns = now.realtime_ns,
+		.error_ns = 1000000000,
+		.source = REMUS_TIME_HERE,
+	};
 }
 
 static int backup_seed(struct backup *b, uint8_t seed[REMUS_SEED_SIZE], struct remus_error *err)
@@ -55,11 +52,12 @@ void backup_renew(struct backup *b)
 	uint8_t seed[REMUS_SEED_SIZE];
 
 	shell_agent_open(b->guest); /* a standby that was built anew has another channel */
-	backup_truth(b, &truth);
+	if (backup_truth(b, &truth) < 0)
+		backup_truth_of_this_host(&truth);
 	int rc = backup_seed(b, seed, &err);
 	if (rc < 0)
 		cannot_renew(b, err.message);
-	else if (!shell_agent_renew(b->guest->agent, seed, REMUS_CLOCK_STEP, &truth))
+	else if (!shell_agent_renew(b->guest->agent, seed, &truth))
 		cannot_renew(b, shell_agent_why(b->guest->agent));
 	else if (!b->agent.version[0])
 		cannot_renew(b, "no agent answered on the primary");

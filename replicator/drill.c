@@ -142,7 +142,7 @@ static void renew(struct shell_drill *d, struct remus_guest *guest)
 {
 	shell_agent_open(guest);
 	if (*d->renewal.fingerprint)
-		shell_agent_renew(guest->agent, d->renewal.seed, REMUS_CLOCK_STEP, &d->renewal.truth);
+		shell_agent_renew(guest->agent, d->renewal.seed, &d->renewal.truth);
 	explicit_bzero(d->renewal.seed, sizeof d->renewal.seed);
 }
 

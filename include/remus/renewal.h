@@ -42,10 +42,7 @@
 #define REMUS_AGENT_VERSION 32u /* bytes of a version, the NUL included */
 #define REMUS_HOOK_NAME	    64u /* of a hook's name, the NUL included */
 
-/* What to do with a guest's wall clock; tools/remus-agent/clock.h has the rule. */
-enum remus_clock_policy { REMUS_CLOCK_STEP, REMUS_CLOCK_SLEW, REMUS_CLOCK_POLICIES };
-
-/* What became of it. */
+/* What became of a guest's wall clock; tools/remus-agent/clock.h has the rule. */
 enum remus_clock_word {
 	REMUS_CLOCK_KEPT,    /* it was right, as far as can be told */
 	REMUS_CLOCK_STEPPED, /* set forward at once; a rest may be slewed */
@@ -128,7 +125,7 @@ enum remus_renewal_phase {
 	REMUS_RENEWAL_OVER,  /* none came within REMUS_RENEWAL_LIMIT_NS */
 };
 
-/* Times are CLOCK_MONOTONIC of the host, ns. */
+/* Times are CLOCK_MONOTONIC_RAW of the host, ns, which nobody slews. */
 struct remus_renewal {
 	struct remus_message_stream in;
 	/* presence */
@@ -141,7 +138,6 @@ struct remus_renewal {
 	enum remus_renewal_phase phase;
 	uint64_t id, begun, heard, again; /* heard: something of this activation; 0 = not yet */
 	uint8_t seed[REMUS_SEED_SIZE];
-	enum remus_clock_policy policy;
 	struct remus_truth truth;
 	bool renew_wanted, time_wanted;
 	uint64_t time_number;
@@ -157,7 +153,7 @@ void remus_renewal_probe(struct remus_renewal *renewal, uint64_t id, uint64_t no
 /* The guest was activated. @id: random, or another activation of the same checkpoint would be taken for this one.
  * The seed is copied, and erased when it isn't needed any more. */
 void remus_renewal_begin(struct remus_renewal *renewal, uint64_t id, const uint8_t seed[REMUS_SEED_SIZE],
-			 enum remus_clock_policy policy, const struct remus_truth *truth, uint64_t now);
+			 const struct remus_truth *truth, uint64_t now);
 /* What the guest wrote. Whatever it is, it costs no more than looking at it: one answer of each kind is owed at most. */
 void remus_renewal_receive(struct remus_renewal *renewal, const void *bytes, size_t count, uint64_t now);
 /* The next line to send now, or 0: nothing. A line that can't be sent may be thrown away. */

@@ -19,7 +19,7 @@
 
 enum kind { UNSIGNED32, UNSIGNED, SIGNED, WORD, SEED, POLICY, CLOCK };
 
-static const char *const policies[REMUS_CLOCK_POLICIES] = {
+static const char *const policies[] = {
 	[REMUS_CLOCK_STEP] = "step",
 	[REMUS_CLOCK_SLEW] = "slew",
 };
@@ -136,7 +136,7 @@ static void put_field(struct writer *w, const struct field *f, const struct remu
 			put(w, "%02x", (uint8_t)at[i]);
 		return;
 	case POLICY:
-		put_choice(w, policies, REMUS_CLOCK_POLICIES, *(const enum remus_clock_policy *)at);
+		put_choice(w, policies, REMUS_ARRAY_SIZE(policies), *(const enum remus_clock_policy *)at);
 		return;
 	case CLOCK:
 		put_choice(w, clocks, REMUS_CLOCK_WORDS, *(const enum remus_clock_word *)at);
@@ -226,7 +226,7 @@ static bool read_field(const char *text, const struct field *f, struct remus_mes
 	case SEED:
 		return read_seed(text, (uint8_t *)at);
 	case POLICY:
-		ok = read_choice(text, policies, REMUS_CLOCK_POLICIES, &choice);
+		ok = read_choice(text, policies, REMUS_ARRAY_SIZE(policies), &choice);
 		*(enum remus_clock_policy *)at = (enum remus_clock_policy)choice;
 		return ok;
 	case CLOCK:

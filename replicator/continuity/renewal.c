@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remus/clock.h"
 #include "remus/renewal.h"
 
 void remus_renewal_init(struct remus_renewal *r)
@@ -30,7 +31,7 @@ void remus_renewal_probe(struct remus_renewal *r, uint64_t id, uint64_t now)
 }
 
 void remus_renewal_begin(struct remus_renewal *r, uint64_t id, const uint8_t seed[REMUS_SEED_SIZE],
-			 enum remus_clock_policy policy, const struct remus_truth *truth, uint64_t now)
+			 const struct remus_truth *truth, uint64_t now)
 {
 	r->probing = r->hello_wanted = false;
 	r->phase = REMUS_RENEWAL_ASKED;
@@ -38,7 +39,6 @@ void remus_renewal_begin(struct remus_renewal *r, uint64_t id, const uint8_t see
 	r->begun = r->again = now;
 	r->heard = 0;
 	memcpy(r->seed, seed, sizeof r->seed);
-	r->policy = policy;
 	r->truth = *truth;
 	r->renew_wanted = r->time_wanted = false;
 	r->hooks_known = false;
@@ -134,13 +134,14 @@ static void let_time_pass(struct remus_renewal *r, uint64_t now)
 /* The truth grows older. */
 static void tell_time(const struct remus_renewal *r, struct remus_message *m, uint64_t now)
 {
-	uint64_t age = now > r->truth.monotonic_ns ? now - r->truth.monotonic_ns : 0;
+	const struct remus_truth *t = &r->truth;
+	uint64_t age = now > t->raw_ns ? now - t->raw_ns : 0;
 
 	m->verb = REMUS_MESSAGE_TIME;
 	m->number = r->time_number;
-	m->realtime_ns = r->truth.realtime_ns + (int64_t)age;
-	m->error_ns = r->truth.error_ns + age / 1000000u * REMUS_CLOCK_DRIFT_PPM;
-	m->floor_ns = r->truth.floor_ns;
+	m->realtime_ns = t->realtime_ns + (int64_t)age;
+	m->error_ns = t->error_ns + remus_clock_drift(age);
+	m->floor_ns = t->floor_ns;
 }
 
 size_t remus_renewal_output(struct remus_renewal *r, char line[REMUS_MESSAGE_MAX], uint64_t now)
@@ -156,7 +157,7 @@ size_t remus_renewal_output(struct remus_renewal *r, char line[REMUS_MESSAGE_MAX
 		if (r->phase != REMUS_RENEWAL_ASKED)
 			return 0;
 		m.verb = REMUS_MESSAGE_RENEW;
-		m.policy = r->policy;
+		m.policy = r->truth.policy;
 		memcpy(m.seed, r->seed, sizeof m.seed);
 	} else if (r->hello_wanted) {
 		r->hello_wanted = false;

@@ -75,7 +75,7 @@ static void answer(struct remus_renewal *host, uint64_t now)
 static void talk_to_host(const char *text, size_t size)
 {
 	static const uint8_t seed[REMUS_SEED_SIZE] = {1}, none[REMUS_SEED_SIZE];
-	static const struct remus_truth truth = {.monotonic_ns = 1, .realtime_ns = 1700000000000000000};
+	static const struct remus_truth truth = {.raw_ns = 1, .realtime_ns = 1700000000000000000};
 	struct remus_renewal host;
 	uint64_t now = 1000000000;
 
@@ -84,7 +84,7 @@ static void talk_to_host(const char *text, size_t size)
 	answer(&host, now);
 	for (size_t at = 0; at < size; at += PART, now += 50000000) {
 		if (at >= size / 2 && host.phase == REMUS_RENEWAL_NONE)
-			remus_renewal_begin(&host, ID, seed, REMUS_CLOCK_STEP, &truth, now);
+			remus_renewal_begin(&host, ID, seed, &truth, now);
 		remus_renewal_receive(&host, text + at, size - at < PART ? size - at : PART, now);
 		answer(&host, now);
 		FUZZ_CHECK(!host.present || remus_message_word(host.version, sizeof host.version) ||

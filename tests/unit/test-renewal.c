@@ -251,7 +251,7 @@ static void tell(struct remus_renewal *r, const struct remus_message *m, uint64_
 }
 
 static struct remus_renewal host;
-static const struct remus_truth truth = {.monotonic_ns = 1000 * MS,
+static const struct remus_truth truth = {.raw_ns = 1000 * MS,
 					 .realtime_ns = 1700000000000 * MS,
 					 .error_ns = 100000,
 					 .floor_ns = 1699999999000 * MS};
@@ -262,7 +262,7 @@ static void begin_host(uint64_t now)
 
 	fill_seed(seed);
 	remus_renewal_init(&host);
-	remus_renewal_begin(&host, ID, seed, REMUS_CLOCK_STEP, &truth, now);
+	remus_renewal_begin(&host, ID, seed, &truth, now);
 }
 
 static void host_says_renew_until_heard(void)
@@ -282,8 +282,8 @@ static void host_says_renew_until_heard(void)
 	struct remus_message time = next_of(&host, now);
 	CU_ASSERT_EQUAL(time.verb, REMUS_MESSAGE_TIME);
 	CU_ASSERT_EQUAL(time.number, 1);
-	CU_ASSERT_EQUAL(time.realtime_ns, truth.realtime_ns + (int64_t)(now - truth.monotonic_ns));
-	CU_ASSERT_EQUAL(time.error_ns, truth.error_ns + (now - truth.monotonic_ns) / 1000000 * 500);
+	CU_ASSERT_EQUAL(time.realtime_ns, truth.realtime_ns + (int64_t)(now - truth.raw_ns));
+	CU_ASSERT_EQUAL(time.error_ns, truth.error_ns + (now - truth.raw_ns) / 1000000 * 500);
 	CU_ASSERT_EQUAL(time.floor_ns, truth.floor_ns);
 	CU_ASSERT_EQUAL(remus_renewal_due(&host), now - 1 + REMUS_RENEWAL_LATER_NS);
 	/* For ever it doesn't go on, and the seed doesn't stay. */
@@ -680,9 +680,9 @@ static void over_the_wire(uint64_t seed)
 	memset(&in, 0, sizeof in);
 	fill_seed(bytes);
 	struct remus_truth right = {
-		.monotonic_ns = guest.now, .realtime_ns = (int64_t)guest.now + RIGHT, .error_ns = 1000};
+		.raw_ns = guest.now, .realtime_ns = (int64_t)guest.now + RIGHT, .error_ns = 1000};
 	remus_renewal_init(&host);
-	remus_renewal_begin(&host, ID, bytes, REMUS_CLOCK_STEP, &right, guest.now);
+	remus_renewal_begin(&host, ID, bytes, &right, guest.now);
 	unsigned heard = 0;
 	for (int turn = 0; turn < 20000 && host.phase == REMUS_RENEWAL_ASKED; turn++) {
 		for (size_t n; (n = remus_renewal_output(&host, line, guest.now));) {
