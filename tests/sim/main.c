@@ -109,10 +109,12 @@ static int many(struct run_options *o, uint64_t from, uint64_t runs)
 	       "activations, %llu "
 	       "went on alone,\n%llu guests lost to faults, %llu decided by an operator, %llu steps back of "
 	       "the "
-	       "guest's wall clock (not asserted)\n",
+	       "guest's wall clock (not asserted),\n%llu overloads, %llu epochs sent while the guest stood "
+	       "still, %llu too "
+	       "large or too late\n",
 	       LLU(totals.events), LLU(totals.generations), LLU(totals.epochs), LLU(totals.packets),
 	       LLU(totals.failovers), LLU(totals.solos), LLU(totals.lost_excused), LLU(totals.forced),
-	       LLU(totals.clock_back));
+	       LLU(totals.clock_back), LLU(totals.overloads), LLU(totals.braked), LLU(totals.too_large));
 	if (wrong)
 		printf("%u pairs or transitions are not as expected: see above\n", wrong);
 	return failures || wrong ? 1 : 0;

@@ -30,4 +30,5 @@ const struct variant_info variant_info[VARIANTS] = {
 	[RECOVER_OPEN] = {"recover-open", "after an engine's death the network is forwarded at once",
 			  "I5 I6 I1", 1000},
 	[OVERFLOW_PASSES] = {"overflow-passes", "a packet for which there is no room passes", "I1 I10", 1000},
+	[BRAKE_KEPT] = {"brake-kept", "a guest braked while its epoch is sent isn't let go", "I8 L1", 20000},
 };

@@ -50,6 +50,7 @@ struct options {
 	char tls_dir[PATH_MAX];
 	bool insecure; /* the replication port takes plaintext */
 	unsigned watchdog_s;
+	uint64_t staging_bytes; /* of an epoch, in either role; 0 = as many as the guest needs */
 };
 
 enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY, ROLE_CHECK };
@@ -200,6 +201,7 @@ json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, o
 #define WANTED_EGRESS_MAX 4096
 const char *wanted_text(const json_t *request, const char *name, const char *otherwise);
 uint64_t wanted_number(const json_t *request, const char *name, uint64_t otherwise);
+enum remus_overload_policy wanted_overload(const json_t *request);
 /* The backend of "qemu:PATH", and the PATH in @locator. */
 int wanted_backend(const char *locator, const struct remus_domain_ops **ops, const char **place,
 		   struct remus_error *err);
