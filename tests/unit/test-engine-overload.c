@@ -134,8 +134,8 @@ static bool gives_up(const struct remus_status *s)
 static void stretched_to_the_end(void)
 {
 	struct rig_options options = busy;
-	options.max_interval_ms = 20;
-	options.pages = 16384;
+	options.max_interval_ms = 60;
+	options.pages = 8192;
 	options.rate = 200000;
 	struct rig *r = rig_protected(&options);
 	atomic_store(&r->relay.rate, SLOW / 4);
