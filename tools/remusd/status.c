@@ -89,6 +89,7 @@ json_t *status_json(const struct remus_status *s)
 			    json_pack("{s:o, s:o, s:o}", "sent", number(s->epochs_sent), "committed",
 				      number(s->epochs_committed), "aborted", number(s->epochs_aborted)));
 	json_object_set_new(o, "pause_us", pause(s));
+	json_object_set_new(o, "own_us", quantiles(&s->own));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));
 	if (s->on_overload)
 		json_object_set_new(o, "overload", overload(s));
