@@ -158,7 +158,7 @@ static int prepare(struct backup *b, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	shell_agent_open(b->guest);
-	staging_init(&b->staging, pages);
+	staging_init(&b->staging, pages, b->config->machine.staging_bytes);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
 }

@@ -244,6 +244,8 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 	};
 	rc = capture_create(guest, config->cache_bytes, config->threads, &p->capture, err);
 	if (rc == 0)
+		p->capture->cap = config->staging_bytes;
+	if (rc == 0)
 		rc = shell_claimer_create(config->arbiter, &config->key, REMUS_HOLDER_PRIMARY, &p->claimer,
 					  err);
 	if (rc == 0)

@@ -81,6 +81,11 @@ struct remus_status {
 	struct remus_netbuf_stats egress; /* all NICs together */
 	uint64_t held_total;		  /* frames that waited for an ack */
 	uint64_t cache_bytes, cache_cap, staging_bytes;
+	const char *on_overload; /* primary: the policy; NULL on others */
+	uint64_t max_interval_us,
+		turn_us; /* the bound, and the last epoch's time from its pause to its ack */
+	bool overloaded;
+	unsigned throttle; /* percent of its time that the guest is made to stand still */
 	struct remus_link_stats link;
 	char link_security[REMUS_TEXT_MAX]; /* "plaintext", "tls1.3 psk NAME"...; "" = there is no link yet */
 	char peer[REMUS_TEXT_MAX];
@@ -182,7 +187,8 @@ struct remus_protect_config {
 	uint32_t renew_wait_ms; /* how long the network of an activated guest waits for its agent, at most
 				   REMUS_AGENT_WAIT_MAX_MS; 0 = not at all */
 	uint64_t cache_bytes;
-	unsigned threads; /* encoding workers besides the engine's own thread */
+	uint64_t staging_bytes; /* of pages of one epoch; 0 = as many as the guest has */
+	unsigned threads;	/* encoding workers besides the engine's own thread */
 	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */

@@ -16,7 +16,7 @@ struct line {
 };
 
 static const char *const timer_names[REMUS_TIMERS] = {"SETUP",	  "EPOCH", "ACK",  "END",
-						      "HANDOVER", "RETRY", "RENEW"};
+						      "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 
 static inline void render(const struct remus_actions *actions, char *out, size_t size)
 {

@@ -196,7 +196,10 @@ static void backup_lost(void)
 	RUN(SOLO, TO_PROTECTED, {CLAIMED(WON), "", "protected"});
 	/* A backup that refuses in the middle is a lost backup that says why. */
 	RUN(SOLO, TO_PROTECTED, {REFUSE, LOST, "claiming"});
-	RUN(SOLO, TO_FIRST, {TIMER(ACK), LOST, "claiming"});
+	/* One that lives and doesn't acknowledge may be busy: END first. */
+	RUN(SOLO, TO_FIRST,
+	    {TIMER(ACK), "EVENT:overload REPORT SEND:END SET_TIMER:END SET_TIMER:END", "unprotecting"},
+	    {TIMER(END), LOST, "claiming"});
 	/* Before the first send nobody else has an image: no claim. */
 	RUN(SOLO, TO_SYNCING, {ROUND(1, 0), EPOCH1, "syncing"},
 	    {FAILED(CAPTURE), "ABORT_EPOCH:1 RESUME EVENT:failed SET_TIMER:EPOCH", "syncing"},

@@ -78,6 +78,18 @@ static void epochs(const struct block *b)
 	FIELD(b, "lag", "%s", ctl_us(lag.text, ctl_get_ms(b->domain, "lag_ms")));
 }
 
+static void overload(const struct block *b)
+{
+	if (!ctl_get(b->domain, "overload"))
+		return;
+	FIELD(b, "overload", "%s: the last epoch took %.1f ms, of %" PRIu64 " that it may; policy %s",
+	      ctl_is_overloaded(b->domain) ? "YES" : "no", ctl_get_real(b->domain, "overload.interval_ms"),
+	      count(b, "overload.max_interval_ms"), word(b, "overload.policy"));
+	if (count(b, "overload.throttle_percent"))
+		FIELD(b, "throttled", "the guest stands still for %" PRIu64 " %% of the time",
+		      count(b, "overload.throttle_percent"));
+}
+
 static void times(const struct block *b)
 {
 	struct number n[8];
@@ -252,8 +264,9 @@ static void identity(const struct block *b)
 void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
 {
 	static void (*const parts[])(const struct block *) = {
-		state,	       warnings, sync_round, epochs, times,    standing, traffic,
-		link_and_peer, clocks,	 tracking,   memory, agent, failover, identity,
+		state,	   warnings,	  sync_round, epochs,	overload, times, standing,
+		traffic,   link_and_peer, clocks,     tracking, memory,	  agent, failover,
+		identity,
 	};
 	const struct block b = {out, screen, domain};
 	bool relay = !strcmp(word(&b, "role"), "relay");

@@ -89,6 +89,14 @@ json_t *agent_json(const struct remus_agent_status *a)
 	return o;
 }
 
+/* How the policy of primary_overload.c stands. */
+static json_t *overload(const struct remus_status *s)
+{
+	return json_pack("{s:s, s:b, s:o, s:o, s:o}", "policy", s->on_overload, "now", s->overloaded,
+			 "max_interval_ms", number(s->max_interval_us / 1000), "interval_ms",
+			 milliseconds(s->turn_us), "throttle_percent", number(s->throttle));
+}
+
 /* A relay has no session figures: only what it knows, so that those of the session before stay visible. */
 static json_t *relay_json(const struct remus_status *s)
 {
@@ -164,6 +172,8 @@ json_t *status_json(const struct remus_status *s)
 	json_object_set_new(o, "clock", clocks(&s->clock));
 	json_object_set_new(o, "warnings", warnings(&s->clock));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));
+	if (s->on_overload)
+		json_object_set_new(o, "overload", overload(s));
 	json_object_set_new(o, "lag_ms", milliseconds(s->lag_us));
 	json_object_set_new(o, "dirty_pages",
 			    json_pack("{s:o, s:f}", "last", number(s->dirty_last), "mean", s->dirty_mean));
