@@ -113,7 +113,7 @@ enum remus_action_type {
 	REMUS_DO_RENEW,	   /* begin (I12); RENEWED when it is done, at once where it can't be. Never fails */
 	REMUS_DO_ANNOUNCE, /* ARP/NA, after PASS (I12) */
 	REMUS_DO_DROP,	   /* destroy the standby */
-	REMUS_DO_DRILL,	   /* begin one with the last committed epoch; .text not empty: why not. Never fails */
+	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 
@@ -200,15 +200,15 @@ struct remus_primary {
 	uint64_t digest;    /* of the epoch in flight, once sent */
 	uint64_t resumed_us;
 	uint64_t entropy_us; /* randomness is due from then on */
-	uint64_t begun_us; /* when the pause of this epoch was due to begin */
-	uint64_t turn_us;  /* from the last epoch's pause to its ack */
-	uint64_t late_us;  /* when a turn was last too long */
-	unsigned throttle; /* how much of a turn the guest stands still, percent */
-	bool braked;	   /* it does so now */
-	bool overloaded;   /* told so */
-	bool sent;	   /* the epoch in flight is with the kernel */
-	bool armed;	   /* a COMMIT may have reached the backup: going on without it needs a claim (I6) */
-	bool linked;	   /* the link is up */
+	uint64_t begun_us;   /* when the pause of this epoch was due to begin */
+	uint64_t turn_us;    /* from the last epoch's pause to its ack */
+	uint64_t late_us;    /* when a turn was last too long */
+	unsigned throttle;   /* how much of a turn the guest stands still, percent */
+	bool braked;	     /* it does so now */
+	bool overloaded;     /* told so */
+	bool sent;	     /* the epoch in flight is with the kernel */
+	bool armed;  /* a COMMIT may have reached the backup: going on without it needs a claim (I6) */
+	bool linked; /* the link is up */
 	bool tracking;
 	bool holding; /* egress is held */
 	bool paused;  /* the guest is, by us */

@@ -39,7 +39,7 @@ unsigned coverage_event(const struct remus_event *ev)
 
 static const char *event_name(unsigned event, char out[40])
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",  "END",
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
 							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 
 	if (event < COVER_FRAME)

@@ -46,7 +46,7 @@ unsigned proc_state(const struct proc *p)
 
 static const char *event_text(const struct remus_event *ev, char *out, size_t size)
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",  "END",
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
 							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 	const char *name = remus_event_name(ev->type) + 3;
 

@@ -165,7 +165,7 @@ static void agents(void)
 		{"{'present':true,'version':'0.1.0','why':''}", {"present, version 0.1.0"}, "NONE"},
 		{"{'present':false,'version':'','why':'it has no port','not_guaranteed':'nothing renews it'}",
 		 {"NONE, it has no port: nothing renews it"},
-		 "present"},
+		 "present, version"},
 		{"{'present':true,'version':'1','why':'','last':{'renewed':true,'took_ms':14.25,'reseeded':"
 		 "true,"
 		 "'bits':512,'clock':'stepped','offset_ms':312.5,'step_ms':312.5,'slew_ms':0.0,'error_ms':0."

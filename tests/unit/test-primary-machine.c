@@ -126,7 +126,7 @@ static void entropy_now_and_then(void)
 		{EV(CMD_UNPROTECT), "REPORT SEND:END SET_TIMER:END", "unprotecting"},
 		{AT(10000000, ack3), "CANCEL_TIMER:ACK RELEASE:3", "unprotecting"},
 	};
-	struct remus_primary_config config = {.interval_us = 25000};
+	struct remus_primary_config config = {.interval_us = 25000, .max_interval_us = 60000000};
 
 	remus_primary_init(&machine, &config);
 	play(__func__, &machine, step, word, before, REMUS_ARRAY_SIZE(before));

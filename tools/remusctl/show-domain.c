@@ -264,9 +264,8 @@ static void identity(const struct block *b)
 void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
 {
 	static void (*const parts[])(const struct block *) = {
-		state,	   warnings,	  sync_round, epochs,	overload, times, standing,
-		traffic,   link_and_peer, clocks,     tracking, memory,	  agent, failover,
-		identity,
+		state,	       warnings, sync_round, epochs, overload, times,	 standing, traffic,
+		link_and_peer, clocks,	 tracking,   memory, agent,    failover, identity,
 	};
 	const struct block b = {out, screen, domain};
 	bool relay = !strcmp(word(&b, "role"), "relay");
