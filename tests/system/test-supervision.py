@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What remusd does when something of its own dies (I8, I13): the guest goes on, on one side, and nothing is left."""
 
+import glob
+import json
 import os
 import signal
+import subprocess
 import time
 
 from rig import alive, wait_for
@@ -379,6 +382,171 @@ class LastCopy(SystemTest):
         self.assertEqual([f for f in b.files() if "session" in f or "backup" in f], [])
         self.arbiter_returns()
         self.clear_a()
+
+
+class Rebooted(SystemTest):
+    """Host a comes back, its run folder with it: what it protected is the other side's now. Nothing is started or
+    signalled, and the operator is told who has the guest."""
+
+    def crashed(self):
+        a, b, guest, sink = self.protected_pair()
+        engine = a.child("primary")
+        os.kill(engine, signal.SIGSTOP)
+        a.kill()
+        os.kill(engine, signal.SIGKILL)
+        guest.process.kill()
+        guest.process.wait()
+        guest.clear()
+        return a, b, sink
+
+    def check_told(self, a, *words):
+        a.wait_state("discarded", None)
+        told = [e for e in a.events() if e["kind"] == "discarded"]
+        self.assertEqual(len(told), 1, a.events())
+        self.assert_says(told[0]["message"], "nothing is started", *words)
+        self.assertEqual(a.children(), {})
+
+    def test_the_backup_has_it(self):
+        self.claims = 1
+        a, b, sink = self.crashed()
+        b.wait_state("active")
+        bystander = subprocess.Popen(["sleep", "60"])
+        try:
+            record, = glob.glob(os.path.join(a.run, "*.session"))
+            with open(record, encoding="ascii") as f:
+                entry = json.load(f)
+            with open(f"/proc/{bystander.pid}/stat", encoding="ascii") as f:
+                began = int(f.read().rsplit(")", 1)[1].split()[19])
+            # another boot, in which the pids and even their start times are somebody else's
+            entry.update(boot="another", pid=bystander.pid, started=began, guest_pid=bystander.pid, guest_started=began)
+            with open(record, "w", encoding="ascii") as f:
+                json.dump(entry, f)
+            a.start("--arbiter", "file:" + self.arbiter())
+            self.check_told(a, "won the claim", "by the backup")
+            self.assertIsNone(bystander.poll(), "a process that only has the pid of one before the reboot was killed")
+        finally:
+            bystander.kill()
+            bystander.wait()
+        self.survivor(b).check_runs()
+        sink.drain()
+        wait_for("frames of the survivor", sink.drain, 3)
+
+    def test_nobody_has_it_yet(self):
+        """The backup is down, too: it must still be able to win when it comes back, so nothing is claimed here."""
+        self.claims = 1
+        a, b, guest, _ = self.protected_pair()
+        receiver = b.child("backup")
+        for host, child in ((a, "primary"), (b, "backup")):
+            os.kill(host.child(child), signal.SIGSTOP)
+        engine = a.child("primary")
+        a.kill()
+        os.kill(engine, signal.SIGKILL)
+        guest.process.kill()
+        guest.process.wait()
+        guest.clear()
+        a.start("--arbiter", "file:" + self.arbiter())
+        self.check_told(a, "has not claimed it yet")
+        os.kill(receiver, signal.SIGCONT)
+        b.wait_state("active")
+        self.survivor(b).check_runs()
+
+
+class FullDisk(SystemTest):
+    """No room in the run folder, or in the arbiter's: sessions that run go on, new ones are refused in clear words,
+    records stay whole."""
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small tmpfs needs root")
+
+    def small(self, path):
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "none", path], capture_output=True,
+                              text=True, check=False)
+        if done.returncode:
+            self.skipTest("a small tmpfs can't be mounted here: " + done.stderr.strip())
+        self.addCleanup(subprocess.run, ["umount", "-l", path], check=False)
+
+    def fill(self, path):
+        """To the last byte."""
+        self.ballast = os.path.join(path, "ballast")
+        with open(self.ballast, "wb", buffering=0) as f:
+            for size in (65536, 512, 1):
+                try:
+                    while True:
+                        f.write(b"x" * size)
+                except OSError:
+                    pass
+
+    def room(self):
+        os.unlink(self.ballast)
+
+    def check_records(self, host):
+        for path in glob.glob(os.path.join(host.run, "*.session")):
+            with open(path, encoding="ascii") as f:
+                json.load(f)
+        self.assertEqual(glob.glob(os.path.join(host.run, "*.new")), [])
+
+    def test_run_folder_of_the_primary(self):
+        self.small(os.path.join(self.folder, "host-a", "run"))
+        a, b, guest, sink = self.protected_pair()
+        self.fill(a.run)
+        before = a.status()["epochs"]["committed"]
+        wait_for("epochs to go on", lambda: a.status()["epochs"]["committed"] > before + 10)
+        self.check_records(a)
+        done = a.ctl("unprotect", "vm1")
+        self.assertEqual(done.status, 0, done)
+        guest.check_untouched()
+        done = a.protect("vm1", b)
+        self.assertEqual(done.status, 1, done)
+        self.assert_says(done.err, "no space left")
+        self.check_records(a)
+        sink.drain()
+        wait_for("frames of the guest, forwarded as before", sink.drain, 3)
+        guest.check_untouched()
+        self.room()
+        done = a.protect("vm1", b)
+        self.assertEqual(done.status, 0, done)
+        self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
+
+    def test_run_folder_of_the_backup(self):
+        self.small(os.path.join(self.folder, "host-b", "run"))
+        a, b = self.host("a"), self.host("b")
+        guest, sink = FakeGuest.start(self), self.sink()
+        self.fill(b.run)
+        done = a.protect(guest, b, "--egress", sink.uri)
+        self.assertNotEqual(done.status, 0, done)
+        self.assert_says(done.err, "space")
+        guest.check_untouched()
+        self.room()
+        done = a.protect(guest, b, "--egress", sink.uri)
+        self.assertEqual(done.status, 0, done)
+        self.fill(b.run)
+        before = a.status()["epochs"]["committed"]
+        wait_for("epochs to go on", lambda: a.status()["epochs"]["committed"] > before + 10)
+        self.claims = 1
+        guest.process.kill()  # and a failover needs no room
+        b.wait_state("active")
+        self.survivor(b).check_runs()
+        self.check_records(b)
+        self.room()
+        guest.clear()
+
+    def test_folder_of_the_arbiter(self):
+        self.claims = 1
+        self.small(self.arbiter())
+        a, b, guest, sink = self.protected_pair()
+        self.fill(self.arbiter())
+        guest.process.kill()  # a claim needs no room
+        b.wait_state("active")
+        survivor = self.survivor(b)
+        guest.clear()
+        done = b.protect("vm1", a)
+        self.assertEqual(done.status, 1, done)
+        self.assert_says(done.err, "arbiter", "space")
+        survivor.check_runs()
+        self.room()
 
 
 class Terminated(SystemTest):
