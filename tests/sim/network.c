@@ -170,7 +170,7 @@ int remus_link_send(struct remus_link *link, uint16_t type, uint32_t flags, uint
 	if (out_header)
 		*out_header = h;
 	transmit(e, f);
-	if (type >= REMUS_FRAME_PAGES && type <= REMUS_FRAME_COMMIT && e->sending_until > e->w->now)
+	if (sim_clock_runs && e->sending_until > e->w->now)
 		sim_clock_ahead = e->sending_until - e->w->now;
 	return 0;
 }
