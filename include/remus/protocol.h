@@ -106,7 +106,7 @@ enum remus_action_type {
 	REMUS_DO_RENEW,	   /* begin (I12); RENEWED when it is done, at once where it can't be. Never fails */
 	REMUS_DO_ANNOUNCE, /* ARP/NA, after PASS (I12) */
 	REMUS_DO_DROP,	   /* destroy the standby */
-	REMUS_DO_DRILL,	   /* begin one with the last committed epoch; .text not empty: why not. Never fails */
+	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 
