@@ -36,7 +36,8 @@ struct backup {
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
 	char end_text[REMUS_REASON_MAX];
 	struct remus_clock_known clock; /* its facts are those of the epoch applied last */
-	struct remus_truth truth;	/* as of the activation */
+	struct shell_clock watch;
+	struct remus_truth truth; /* as of the activation */
 	bool truth_known;
 	struct remus_report report; /* of a check */
 };
@@ -71,6 +72,8 @@ void backup_clock_verified(struct backup *b);
 void backup_clock_applied(struct backup *b, const struct remus_clock_facts *facts);
 void backup_clock_set(struct backup *b);
 void backup_clock_activated(struct backup *b);
+/* b->status.clock. */
+void backup_clock_status(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

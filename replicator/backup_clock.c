@@ -78,6 +78,16 @@ void backup_clock_activated(struct backup *b)
 	b->up->event(b->up->context, REMUS_LEVEL_INFO, "clock", text);
 }
 
+void backup_clock_status(struct backup *b)
+{
+	struct remus_clock_status *s = &b->status.clock;
+
+	shell_clock_look(&b->watch, b->link, s, &(struct shell_voice){b->up->context, b->up->event});
+	s->policy = b->clock.facts.policy;
+	s->activated = b->truth_known;
+	s->truth = b->truth;
+}
+
 int backup_truth(const struct backup *b, struct remus_truth *out)
 {
 	struct remus_clock_reading now;
