@@ -12,6 +12,7 @@
 #include "remus/util.h"
 #include "agent.h"
 #include "backup.h"
+#include "drill.h"
 
 static void step(void *machine, const struct remus_event *event, struct remus_actions *out)
 {
@@ -100,6 +101,7 @@ static void poll_commands(struct backup *b)
 	static const enum remus_event_type event_of[] = {
 		[REMUS_COMMAND_UNPROTECT] = REMUS_EV_CMD_UNPROTECT,
 		[REMUS_COMMAND_FAILOVER] = REMUS_EV_CMD_FAILOVER,
+		[REMUS_COMMAND_DRILL] = REMUS_EV_CMD_DRILL,
 		[REMUS_COMMAND_FORCE] = REMUS_EV_CMD_FORCE,
 		[REMUS_COMMAND_QUIT] = REMUS_EV_CMD_UNPROTECT,
 	};
@@ -171,6 +173,7 @@ static void loop(struct backup *b)
 		poll_claim(b);
 		poll_standby(b);
 		poll_commands(b);
+		backup_poll_drill(b);
 		poll_agent(b);
 		if (b->ended)
 			break;
@@ -179,14 +182,15 @@ static void loop(struct backup *b)
 			backup_publish(b);
 
 		struct remus_standby *standby = b->guest->standby;
-		struct pollfd fds[5] = {
+		struct pollfd fds[6] = {
 			{.fd = b->link ? remus_link_event_fd(b->link) : -1, .events = POLLIN},
 			{.fd = standby ? standby->ops->event_fd(standby) : -1, .events = POLLIN},
 			{.fd = b->up->command_fd, .events = POLLIN},
 			{.fd = b->claimer ? shell_claimer_fd(b->claimer) : -1, .events = POLLIN},
+			{.fd = b->drill ? shell_drill_fd(b->drill) : -1, .events = POLLIN},
 			{.fd = shell_agent_fd(b->guest->agent), .events = POLLIN},
 		};
-		poll(fds, 5, shell_agent_wait(b->guest->agent, shell_timers_wait(&b->timers, now, 100)));
+		poll(fds, 6, shell_agent_wait(b->guest->agent, shell_timers_wait(&b->timers, now, 100)));
 	}
 }
 
@@ -229,6 +233,8 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	if (!b->ended || b->machine.state != REMUS_B_ACTIVE)
 		backup_drop(b);
 	staging_clear(&b->staging);
+	backup_end_drill(b);
+	remus_entropy_close(b->entropy);
 	if (b->link)
 		remus_link_close(b->link);
 	if (shell_claimer_destroy(b->claimer) && b->arbiter)

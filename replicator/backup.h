@@ -4,6 +4,7 @@
 #define REMUS_BACKUP_H
 
 #include "shell.h"
+#include "remus/continuity.h"
 #include "staging.h"
 
 struct backup {
@@ -19,6 +20,8 @@ struct backup {
 	struct shell_timers timers;
 	struct shell_trace trace;
 	struct staging staging;
+	struct remus_entropy *entropy;
+	struct shell_drill *drill; /* under way, or NULL */
 
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
@@ -46,14 +49,19 @@ const char *backup_arbiter_uri(const struct backup *b);
 /* backup_check.c: fill b->report. */
 void backup_check(struct backup *b);
 
-/* backup_renew.c: begin. */
+/* backup_drill.c: begin one, or tell why not; go on with it; end it without waiting. */
+void backup_drill(struct backup *b, const char *why_not);
+void backup_poll_drill(struct backup *b);
+void backup_end_drill(struct backup *b);
+/* backup_renew.c: the right time as well as it is known here, this host's at worst. Begin. */
+void backup_best_truth(struct backup *b, struct remus_truth *out);
 void backup_renew(struct backup *b);
 
 /*
- * backup_clock.c. The right time for the activated guest, now; may be asked as often as the guest does. -ENODATA: nothing
- * is known of it, for no epoch was activated or its primary sent no clock.
+ * backup_clock.c. The right time for the activated guest, now, or for one that would be activated now; may be asked as often
+ * as the guest does. -ENODATA: nothing is known of it, for no epoch was applied or its primary sent no clock.
  */
-int backup_truth(const struct backup *b, struct remus_truth *out);
+int backup_truth(struct backup *b, struct remus_truth *out);
 /* Its steps: the link is about to go; an epoch is complete here (before the ACK); an epoch was applied, with these facts;
  * the guest is about to run; it runs. */
 void backup_clock_link(struct backup *b);

@@ -5,6 +5,7 @@
  */
 #include "agent.h"
 #include "backup.h"
+#include "drill.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,9 @@ static int prepare(struct backup *b, struct remus_error *err)
 		if (rc < 0)
 			return rc;
 	}
+	rc = remus_entropy_open(config.run_dir, &b->entropy, err);
+	if (rc < 0)
+		return rc;
 	shell_agent_open(b->guest);
 	staging_init(&b->staging, pages);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
@@ -268,6 +272,8 @@ static int do_apply(struct backup *b, struct remus_error *err)
 static int do_activate(struct backup *b, struct remus_error *err)
 {
 	backup_clock_set(b);
+	if (b->drill) /* the guest needs the host's processors now */
+		shell_drill_cancel(b->drill, "the guest itself was activated meanwhile");
 	int rc = b->guest->standby->ops->activate(b->guest->standby, err);
 
 	if (rc < 0)
@@ -354,6 +360,10 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		return 0;
 	case REMUS_DO_APPLY:
 		return do_apply(b, err);
+	case REMUS_DO_STIR:
+		remus_entropy_stir(b->entropy, b->frame->payload, b->frame->header.length);
+		explicit_bzero(b->frame->payload, b->frame->header.length);
+		return 0;
 	case REMUS_DO_ACTIVATE:
 		return do_activate(b, err);
 	case REMUS_DO_RENEW:
@@ -365,6 +375,9 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
 		b->guest->announcements = ANNOUNCEMENTS;
 		remus_guest_announce(b->guest, NULL);
+		return 0;
+	case REMUS_DO_DRILL:
+		backup_drill(b, a->text);
 		return 0;
 	case REMUS_DO_DROP:
 		backup_drop(b);

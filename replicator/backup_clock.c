@@ -78,12 +78,12 @@ void backup_clock_activated(struct backup *b)
 	b->up->event(b->up->context, REMUS_LEVEL_INFO, "clock", text);
 }
 
-int backup_truth(const struct backup *b, struct remus_truth *out)
+int backup_truth(struct backup *b, struct remus_truth *out)
 {
 	struct remus_clock_reading now;
 
 	if (!b->truth_known)
-		return -ENODATA;
+		return compute(b, out) ? 0 : -ENODATA;
 	remus_clock_read(&now);
 	remus_clock_carry(&b->truth, &now, out);
 	return 0;

@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "agent.h"
 
@@ -26,10 +25,17 @@ static void truth_of_this_host(struct remus_truth *out)
 	};
 }
 
+void backup_best_truth(struct backup *b, struct remus_truth *out)
+{
+	if (backup_truth(b, out) < 0)
+		truth_of_this_host(out);
+}
+
 static int backup_seed(struct backup *b, uint8_t seed[REMUS_SEED_SIZE], struct remus_error *err)
 {
-	return getrandom(seed, REMUS_SEED_SIZE, 0) == REMUS_SEED_SIZE ? 0
-								      : remus_fail_errno(err, "getrandom");
+	char fingerprint[REMUS_FINGERPRINT];
+
+	return remus_entropy_take(b->entropy, "activation", seed, fingerprint, err);
 }
 
 static void cannot_renew(struct backup *b, const char *why)
@@ -52,8 +58,7 @@ void backup_renew(struct backup *b)
 	uint8_t seed[REMUS_SEED_SIZE];
 
 	shell_agent_open(b->guest); /* a standby that was built anew has another channel */
-	if (backup_truth(b, &truth) < 0)
-		truth_of_this_host(&truth);
+	backup_best_truth(b, &truth);
 	int rc = backup_seed(b, seed, &err);
 	if (rc < 0)
 		cannot_renew(b, err.message);

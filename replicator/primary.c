@@ -57,6 +57,7 @@ static void poll_commands(struct primary *p)
 	switch (p->up->next_command(p->up->context)) {
 	case REMUS_COMMAND_NONE:
 	case REMUS_COMMAND_CHECK: /* for relays */
+	case REMUS_COMMAND_DRILL: /* for backups */
 		return;
 	case REMUS_COMMAND_QUIT:
 		p->quit_wanted = true;

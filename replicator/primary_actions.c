@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "remus/bitmap.h"
 #include "remus/util.h"
@@ -109,6 +110,18 @@ static int send_hello(struct primary *p, struct remus_error *err)
 	return remus_link_send(p->link, REMUS_FRAME_HELLO, REMUS_FRAME_MANDATORY, 0, &part, 1, NULL, err);
 }
 
+/* 64 bytes that nobody else has. A host without any has nothing to say. */
+static void send_entropy(struct primary *p)
+{
+	uint8_t material[REMUS_ENTROPY_PAYLOAD_MAX];
+	struct iovec part = {.iov_base = material, .iov_len = sizeof material};
+
+	if (getrandom(material, sizeof material, GRND_NONBLOCK) != (ssize_t)sizeof material)
+		return;
+	remus_link_send(p->link, REMUS_FRAME_ENTROPY, 0, 0, &part, 1, NULL, NULL);
+	explicit_bzero(material, sizeof material);
+}
+
 static int do_send(struct primary *p, const struct remus_action *a, struct remus_error *err)
 {
 	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
@@ -126,6 +139,9 @@ static int do_send(struct primary *p, const struct remus_action *a, struct remus
 	case REMUS_FRAME_REFUSE:
 		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
 		break;
+	case REMUS_FRAME_ENTROPY:
+		send_entropy(p);
+		return 0;
 	default:
 		break;
 	}

@@ -162,6 +162,7 @@ struct remus_domain_ops {
 struct remus_standby_config {
 	const char *run_dir; /* private directory of this standby, exists */
 	const char *name;    /* the domain's name, for messages and the hypervisor */
+	bool mortal; /* a copy for a drill: it is killed with the thread that created it, however that ends (I13) */
 };
 
 struct remus_standby {
@@ -196,6 +197,11 @@ struct remus_standby_ops {
 	 */
 	int (*set_time)(struct remus_standby *, const struct remus_truth *truth,
 			const struct remus_guest_clock *guest, struct remus_error *err);
+	/*
+	 * Optional (NULL = no copy can be made): the device state of the last committed epoch, valid until the next
+	 * commit(); NULL when there is none. With page() it is all that another standby of the same description needs.
+	 */
+	const uint8_t *(*committed)(struct remus_standby *, uint64_t *epoch, size_t *bytes);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
 	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */
@@ -220,6 +226,8 @@ struct remus_standby_ops {
 	int (*sweep)(const char *mark, int patience_ms, struct remus_error *err);
 };
 #define REMUS_STANDBY_MARK "standby" /* the file's name */
+#define REMUS_STANDBY_CONSOLE \
+	"serial0.log" /* in RUN_DIR: what the guest wrote to its first serial port, if that is kept */
 
 /* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
 const struct remus_domain_ops *remus_domain_backend(const char *name);

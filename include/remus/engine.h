@@ -72,9 +72,21 @@ enum remus_command {
 	REMUS_COMMAND_NONE,
 	REMUS_COMMAND_UNPROTECT,
 	REMUS_COMMAND_FAILOVER,
+	REMUS_COMMAND_DRILL, /* backup: hold one, for as long as drill_ms() says */
 	REMUS_COMMAND_FORCE,
 	REMUS_COMMAND_CHECK, /* a relay: return, the supervisor wants the guest checked */
 	REMUS_COMMAND_QUIT,  /* the supervisor wants the process gone: end protection in order, then return */
+};
+
+/* What came of a drill: a copy of the standby was run, cut off from everything, and destroyed. */
+struct remus_drill {
+	bool passed;
+	char text[REMUS_REASON_MAX];			 /* a sentence */
+	uint64_t epoch;					 /* that was copied; 0 = it didn't come to that */
+	uint64_t build_us, copy_us, activate_us, ran_us; /* copy_us: acknowledgements waited for so long */
+	char fingerprint[REMUS_FINGERPRINT];		 /* of the seed that the copy got */
+	struct remus_agent_status agent;		 /* in the copy */
+	char *console; /* what it wrote there, from its activation on, printable; NULL = unknown */
 };
 
 /* What a shell needs of whoever supervises it. Called in the shell's own thread. */
@@ -91,6 +103,9 @@ struct remus_supervisor {
 	int (*admit)(void *context, const struct remus_hello *hello, struct remus_error *err);
 	/* Backup: where to keep this standby's files; valid after admit. */
 	const char *(*standby_dir)(void *context);
+	/* Backup, both or none: how long the copy of the drill that was asked for shall run; what came of it. */
+	uint64_t (*drill_ms)(void *context);
+	void (*drilled)(void *context, const struct remus_drill *drill);
 };
 
 struct shell_agent;

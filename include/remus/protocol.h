@@ -45,6 +45,7 @@ enum remus_event_type {
 	REMUS_EV_FAILED,	/* .action failed: .code, .text */
 	REMUS_EV_CMD_UNPROTECT, /* operator: end protection (on a backup: drop the standby) */
 	REMUS_EV_CMD_FAILOVER,	/* operator: planned hand-over */
+	REMUS_EV_CMD_DRILL,	/* operator, of a backup: run a copy of the standby for a while */
 	REMUS_EV_CMD_FORCE,	/* operator's word in place of the arbiter's (only while claiming or held) */
 	/* primary */
 	REMUS_EV_RECOVER, /* instead of START: an engine died while its domain was armed */
@@ -100,10 +101,12 @@ enum remus_action_type {
 	REMUS_DO_STAGE,	     /* the frame of this step: keep for .epoch */
 	REMUS_DO_VERIFY,     /* .epoch against the COMMIT of this step; EPOCH_VERIFIED or EPOCH_BAD */
 	REMUS_DO_APPLY,	     /* .epoch: staged and acknowledged; make it the standby's image */
+	REMUS_DO_STIR,	     /* the frame of this step: into the reservoir of randomness; never fails */
 	REMUS_DO_ACTIVATE,   /* .epoch; ACTIVATED or FAILED */
 	REMUS_DO_RENEW,	   /* begin (I12); RENEWED when it is done, at once where it can't be. Never fails */
 	REMUS_DO_ANNOUNCE, /* ARP/NA, after PASS (I12) */
 	REMUS_DO_DROP,	   /* destroy the standby */
+	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 
@@ -163,6 +166,7 @@ enum remus_loss_policy { REMUS_LOSS_SOLO, REMUS_LOSS_HOLD };
 struct remus_primary_config {
 	uint64_t interval_us;					  /* guest run time between pauses */
 	uint64_t hello_us, ack_us, end_us, handover_us, retry_us; /* deadlines; 0 = defaults */
+	uint64_t entropy_us;  /* randomness goes to the backup at most this often; 0 = default */
 	uint64_t sync_pages;  /* a round that leaves at most so many dirty pages is the last */
 	unsigned sync_rounds; /* and at most so many rounds */
 	enum remus_loss_policy on_backup_loss;
@@ -176,7 +180,8 @@ struct remus_primary {
 	uint64_t aborted;   /* attempts given up */
 	uint64_t digest;    /* of the epoch in flight, once sent */
 	uint64_t resumed_us;
-	bool sent;   /* the epoch in flight is with the kernel */
+	uint64_t entropy_us; /* randomness is due from then on */
+	bool sent;	     /* the epoch in flight is with the kernel */
 	bool armed;  /* a COMMIT may have reached the backup: going on without it needs a claim (I6) */
 	bool linked; /* the link is up */
 	bool tracking;

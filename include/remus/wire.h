@@ -32,6 +32,7 @@
 #define REMUS_HELLO_PAYLOAD_MAX	   (64u * 1024u)
 #define REMUS_FINDINGS_PAYLOAD_MAX (64u * 1024u)
 #define REMUS_SMALL_PAYLOAD_MAX	   4096u
+#define REMUS_ENTROPY_PAYLOAD_MAX  64u
 #define REMUS_STATE_TOTAL_MAX	   (64u * 1024u * 1024u) /* device state of one epoch */
 
 enum remus_frame_type {
@@ -57,6 +58,8 @@ enum remus_frame_type {
 		15, /* B->P  findings.h: the answer to a HELLO with REMUS_FEATURE_CHECK; B then closes */
 	REMUS_FRAME_CLOCK =
 		16, /* both  struct remus_clock_note; optional; belongs to the link, as HEARTBEAT does */
+	REMUS_FRAME_ENTROPY =
+		17, /* P->B  1 to 64 bytes of randomness for the backup's reservoir; between epochs, optional */
 };
 
 #define REMUS_FRAME_MANDATORY 0x1u
@@ -124,10 +127,12 @@ void remus_frame_gate_bind(struct remus_frame_gate *gate, const uint8_t session[
 #define REMUS_FEATURE_DELTA	(UINT64_C(1) << 0)
 #define REMUS_FEATURE_LZ4	(UINT64_C(1) << 1)
 #define REMUS_FEATURE_ADDRESSES (UINT64_C(1) << 2) /* the STATE stream has a section of learned addresses */
-#define REMUS_FEATURES_KNOWN	(REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4 | REMUS_FEATURE_ADDRESSES)
+#define REMUS_FEATURE_ENTROPY	(UINT64_C(1) << 4) /* ENTROPY frames come now and then */
+#define REMUS_FEATURES_KNOWN \
+	(REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4 | REMUS_FEATURE_ADDRESSES | REMUS_FEATURE_ENTROPY)
 /* Required in a HELLO that protects nothing: the backup answers with FINDINGS instead of a WELCOME, makes no standby,
  * claims nothing, and closes. One that doesn't know it refuses. Never offered for protection. */
-#define REMUS_FEATURE_CHECK	(UINT64_C(1) << 3)
+#define REMUS_FEATURE_CHECK (UINT64_C(1) << 3)
 
 struct remus_hello {
 	uint8_t session[REMUS_SESSION_SIZE];

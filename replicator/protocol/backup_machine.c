@@ -14,6 +14,7 @@
  * I5  ACTIVATE needs a won claim (or the operator's word in its place). A guest that ended (END) is never claimed.
  * I12 PASS and ANNOUNCE follow ACTIVATED, and the guest's renewal or the end of the patience with it. The primary that
  *     handed over is told before: its copy has nothing to wait for.
+ * ENTROPY is mixed into the reservoir while there is a standby; it changes no state and is never answered.
  */
 #include "machine.h"
 
@@ -401,6 +402,11 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 		close_link(m, out);
 		remus_do_text(out, REMUS_DO_END, "protection ended");
 		return;
+	case REMUS_FRAME_ENTROPY:
+		if (m->features & REMUS_FEATURE_ENTROPY && ev->header->length &&
+		    (m->state == REMUS_B_SYNCING || m->state == REMUS_B_STANDBY))
+			remus_do(out, REMUS_DO_STIR);
+		return;
 	case REMUS_FRAME_REFUSE: {
 		uint32_t code;
 		char text[1024];
@@ -494,6 +500,13 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		else
 			remus_do_event(out, REMUS_LEVEL_WARNING, "refused",
 				       "failover: not standing by (state %s)", remus_backup_word(m));
+		return;
+	case REMUS_EV_CMD_DRILL: /* of what is committed, which stands still in both states between two steps */
+		if (m->committed && (m->state == REMUS_B_STANDBY || m->state == REMUS_B_CLAIMING))
+			remus_do(out, REMUS_DO_DRILL);
+		else
+			remus_do_text(out, REMUS_DO_DRILL, "this host isn't standing by (state %s)",
+				      remus_backup_word(m));
 		return;
 	case REMUS_EV_CMD_FORCE:
 		if (m->state != REMUS_B_CLAIMING)

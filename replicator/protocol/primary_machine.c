@@ -35,6 +35,7 @@ void remus_primary_init(struct remus_primary *m, const struct remus_primary_conf
 	c->end_us = c->end_us ? c->end_us : 5000000;
 	c->handover_us = c->handover_us ? c->handover_us : 10000000;
 	c->retry_us = c->retry_us ? c->retry_us : 250000;
+	c->entropy_us = c->entropy_us ? c->entropy_us : 10000000;
 	c->sync_pages = c->sync_pages ? c->sync_pages : 1024;
 	c->sync_rounds = c->sync_rounds ? c->sync_rounds : 5;
 }
@@ -237,6 +238,16 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 	}
 }
 
+/* Some randomness for the backup's reservoir: with the first commit and now and then afterwards, while the guest runs
+ * and no epoch is on its way. One that is lost is no loss. */
+static void send_entropy(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (!(m->features & REMUS_FEATURE_ENTROPY) || (m->committed > 1 && ev->now_us < m->entropy_us))
+		return;
+	m->entropy_us = ev->now_us + m->config.entropy_us;
+	remus_do_send(out, REMUS_FRAME_ENTROPY, 0);
+}
+
 static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	uint64_t n = ev->header->epoch;
@@ -270,6 +281,7 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 		remus_do_event(out, REMUS_LEVEL_INFO, "protected", "the backup holds epoch 1");
 		remus_do_text(out, REMUS_DO_REPORT, "%s", "");
 	}
+	send_entropy(m, ev, out);
 	if (m->handover_wanted)
 		begin_epoch(m, out, false);
 	else if (ev->now_us >= m->resumed_us + m->config.interval_us)

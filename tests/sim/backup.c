@@ -247,6 +247,8 @@ int backup_action(struct proc *p, const struct remus_action *a)
 		return 0;
 	case REMUS_DO_APPLY:
 		return do_apply(p, a->epoch);
+	case REMUS_DO_STIR:
+		return 0;
 	case REMUS_DO_ACTIVATE:
 		return do_activate(p, a->epoch);
 	case REMUS_DO_RENEW:

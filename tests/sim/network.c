@@ -329,7 +329,7 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 			primary_action(e->owner, &(struct remus_action){.type = REMUS_DO_RELEASE,
 									.epoch = e->owner->primary.epoch});
 		wire_free(f);
-	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_END_ACK) {
+	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_ENTROPY) {
 		struct inbox_frame *in = malloc(sizeof *in);
 		*in = (struct inbox_frame){.frame = {.header = h, .payload = f->payload}};
 		*e->inbox_tail = in;

@@ -107,6 +107,9 @@ static int do_send(struct proc *p, const struct remus_action *a)
 		part.iov_len = 4;
 	} else if (a->frame == REMUS_FRAME_REFUSE) {
 		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
+	} else if (a->frame == REMUS_FRAME_ENTROPY) {
+		memset(body, 0x5a, REMUS_ENTROPY_PAYLOAD_MAX);
+		part.iov_len = REMUS_ENTROPY_PAYLOAD_MAX;
 	}
 	remus_link_send((struct remus_link *)p->link, a->frame, REMUS_FRAME_MANDATORY, a->epoch, &part,
 			part.iov_len ? 1 : 0, NULL, NULL);

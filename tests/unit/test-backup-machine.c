@@ -13,6 +13,11 @@ static const struct remus_hello greedy_hello = {
 	.features_required = UINT64_C(1) << 40,
 };
 
+static const struct remus_hello plain_hello = {
+	.generation = 1,
+	.features_offered = REMUS_FEATURE_DELTA,
+	.features_required = REMUS_FEATURE_DELTA,
+};
 static const struct remus_hello asking_hello = {
 	.generation = 1,
 	.features_offered = REMUS_FEATURE_CHECK,
@@ -283,6 +288,40 @@ static void frames_in_every_state(void)
 		}
 }
 
+/* Into the reservoir while there is a standby, and nothing else comes of it: no state, no answer, no end of the link. */
+static void entropy_is_stirred(void)
+{
+#define MATERIAL FRAME(ENTROPY, 0, 4, "ABCD")
+	RUN(TO_SYNCING, {MATERIAL, "STIR", "syncing"});
+	RUN(TO_STANDBY, {MATERIAL, "STIR", "standby"}, {EMPTY(ENTROPY, 0), "", "standby"},
+	    {EMPTY(PAGES, 2), "STAGE:2", "standby"}, {MATERIAL, "STIR", "standby"},
+	    {EMPTY(COMMIT, 2), "VERIFY:2", "standby"});
+	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {MATERIAL, "", "claiming"});
+	RUN({EV(START), "SET_TIMER:SETUP", "hello"},
+	    {HELLO(plain), "CANCEL_TIMER:SETUP REPORT PREPARE", "preparing"},
+	    {EV(STANDBY_READY), "BIND SEND:WELCOME REPORT", "syncing"}, {MATERIAL, "", "syncing"});
+}
+
+/* A drill copies what is committed and changes nothing; where nothing is committed, or the guest is here, it says so. */
+static void drill(void)
+{
+	RUN(TO_STANDBY, {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(PAGES, 2), "STAGE:2", "standby"},
+	    {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(COMMIT, 2), "VERIFY:2", "standby"},
+	    {EV(LINK_LOST), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {EV(CMD_DRILL), "DRILL", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"});
+	static struct remus_actions actions;
+	const struct remus_event asked = EV(CMD_DRILL);
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT_EQUAL(actions.count, 1);
+	CU_ASSERT_EQUAL(actions.list[0].type, REMUS_DO_DRILL);
+	CU_ASSERT(strstr(actions.list[0].text, "activating") != NULL);
+	RUN(TO_SYNCING, {EV(CMD_DRILL), "DRILL", "syncing"});
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT(strstr(actions.list[0].text, "syncing") != NULL);
+}
+
 static const struct unit_case cases[] = {
 	{"the life of a standby", life},
 	{"hello refused", hello_refused},
@@ -297,5 +336,7 @@ static const struct unit_case cases[] = {
 	{"a shut-down guest is never resurrected", guest_shutdown},
 	{"the standby dies", standby_dies},
 	{"every frame in every state", frames_in_every_state},
+	{"randomness is stirred in", entropy_is_stirred},
+	{"a drill", drill},
 };
 UNIT_MAIN("backup machine", cases)

@@ -75,9 +75,8 @@ static enum remus_command next_command(void *context)
 		const char *word;
 		enum remus_command command;
 	} commands[] = {
-		{"unprotect", REMUS_COMMAND_UNPROTECT},
-		{"failover", REMUS_COMMAND_FAILOVER},
-		{"force", REMUS_COMMAND_FORCE},
+		{"unprotect", REMUS_COMMAND_UNPROTECT}, {"failover", REMUS_COMMAND_FAILOVER},
+		{"drill", REMUS_COMMAND_DRILL},		{"force", REMUS_COMMAND_FORCE},
 		{"quit", REMUS_COMMAND_QUIT},
 	};
 	const char *word = json_string_value(json_object_get(message, "cmd"));
@@ -92,6 +91,8 @@ static enum remus_command next_command(void *context)
 	for (size_t i = 0; word && i < REMUS_ARRAY_SIZE(commands); i++)
 		if (!strcmp(word, commands[i].word))
 			found = commands[i].command;
+	if (found == REMUS_COMMAND_DRILL)
+		c->drill_ms = drill_ms(message);
 	json_decref(message);
 	if (found == REMUS_COMMAND_QUIT)
 		c->quit = true;
@@ -167,6 +168,17 @@ static const char *standby_dir(void *context)
 	return ((struct child *)context)->dir;
 }
 
+static uint64_t how_long(void *context)
+{
+	return ((struct child *)context)->drill_ms;
+}
+
+static void drilled(void *context, const struct remus_drill *drill)
+{
+	message_send(((struct child *)context)->fd,
+		     json_pack("{s:s, s:o}", "t", "drilled", "result", drill_json(drill)));
+}
+
 void child_supervisor(struct child *child, struct remus_supervisor *out)
 {
 	*out = (struct remus_supervisor){
@@ -178,6 +190,8 @@ void child_supervisor(struct child *child, struct remus_supervisor *out)
 		.armed = send_armed,
 		.admit = admit,
 		.standby_dir = standby_dir,
+		.drill_ms = how_long,
+		.drilled = drilled,
 	};
 }
 

@@ -10,6 +10,7 @@
  *   request.c    what a request may hold
  *   verbs.c      what they can ask for
  *   checks.c     one of these: would protection work?
+ *   drills.c     another: does a copy of the standby run?
  *   guests.c     what an operator means by it
  *   sessions.c   the table of domains, and what children say
  *   endings.c    what happens when one ends
@@ -121,6 +122,7 @@ void stranger_says(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* status.c */
 json_t *status_json(const struct remus_status *status);
+json_t *agent_json(const struct remus_agent_status *agent);
 void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
 int key_parse(const char *hex, uint8_t session[REMUS_SESSION_SIZE]); /* -EINVAL; @hex may be NULL */
 
@@ -130,6 +132,11 @@ void guest_name(const char *locator, char out[128]); /* "qemu:/run/vms/web1.qmp"
 bool guest_on_xen(void);
 /* @request with what isn't said in it: from an earlier session of the domain (@s may be NULL), else the defaults. New. */
 json_t *guest_request(const struct daemon *d, const struct session *s, const json_t *request);
+
+/* drills.c */
+uint64_t drill_ms(const json_t *message); /* how long a drill shall run; @message: a request or a command */
+json_t *drill_json(const struct remus_drill *drill);
+void drill_over(struct daemon *d, struct session *s, const json_t *result);
 
 /* checks.c */
 /* A child's words on the check of @s. false: they are of something else. */
@@ -178,6 +185,7 @@ struct child {
 	char dir[PATH_MAX];
 	const struct options *options;
 	struct session *session; /* the child's copy */
+	uint64_t drill_ms;	 /* of the last one that was asked for */
 	struct {
 		unsigned id;
 		uint8_t key[REMUS_SESSION_SIZE];

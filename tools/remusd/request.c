@@ -38,6 +38,7 @@ static const struct member {
 	{"dead_ms", NUMBER, 10, 600000, NULL},
 	{"renew_wait_ms", NUMBER, 0, REMUS_AGENT_WAIT_MAX_MS, NULL},
 	{"tls_peer", TEXT, 1, 63, NULL},
+	{"seconds", NUMBER, 1, 3600, NULL},
 	{"since", NUMBER, 0, (long long)1 << 53, NULL},
 	{"force", FLAG, 0, 0, NULL},
 	{"insecure", FLAG, 0, 0, NULL},

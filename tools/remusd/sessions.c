@@ -307,6 +307,8 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		record_write(&d->options, s);
 	} else if (!strcmp(type, "admit")) {
 		on_admit(d, s, message);
+	} else if (!strcmp(type, "drilled")) {
+		drill_over(d, s, json_object_get(message, "result"));
 	} else if (!strcmp(type, "outcome")) {
 		on_outcome(d, s, message);
 	} else if (!strcmp(type, "failed") && s->role == ROLE_RECEIVER && !s->admitted) {

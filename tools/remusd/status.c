@@ -74,7 +74,7 @@ static json_t *renewal(const struct remus_agent_status *a)
 }
 
 /* What an agent in the guest vouches for, or that nobody does. */
-static json_t *agent(const struct remus_agent_status *a)
+json_t *agent_json(const struct remus_agent_status *a)
 {
 	json_t *o = json_pack("{s:b, s:s, s:s}", "present", a->present, "version", a->version, "why", a->why);
 
@@ -101,7 +101,7 @@ static json_t *relay_json(const struct remus_status *s)
 	if (s->locator[0])
 		json_object_set_new(o, "domain", json_string(s->locator));
 	if (s->agent.known && s->agent.phase != REMUS_RENEWAL_NONE)
-		json_object_set_new(o, "agent", agent(&s->agent));
+		json_object_set_new(o, "agent", agent_json(&s->agent));
 	return o;
 }
 
@@ -139,7 +139,7 @@ json_t *status_json(const struct remus_status *s)
 				      milliseconds(s->claim_us), "activate_ms",
 				      milliseconds(s->activate_us)));
 	if (s->agent.known)
-		json_object_set_new(o, "agent", agent(&s->agent));
+		json_object_set_new(o, "agent", agent_json(&s->agent));
 	if (s->guest_pid)
 		json_object_set_new(o, "guest_pid", number((uint64_t)s->guest_pid));
 	if (s->locator[0])

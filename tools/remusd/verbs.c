@@ -302,7 +302,7 @@ void verb_run(struct daemon *d, struct client *c, json_t *request)
 	} verbs[] = {
 		{"protect", verb_protect}, {"unprotect", verb_unprotect}, {"failover", verb_failover},
 		{"attach", verb_attach},   {"detach", verb_detach},	  {"status", verb_status},
-		{"events", verb_events},   {"check", verb_check},
+		{"events", verb_events},   {"check", verb_check},	  {"drill", verb_drill},
 	};
 	const char *verb = text_of(request, "verb");
 	char why[256];

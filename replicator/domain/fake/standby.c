@@ -188,6 +188,15 @@ static int fake_commit(struct remus_standby *standby, uint64_t epoch, const uint
 	return 0;
 }
 
+static const uint8_t *fake_committed(struct remus_standby *standby, uint64_t *epoch, size_t *bytes)
+{
+	struct fake_standby *fake = of(standby);
+
+	*epoch = fake->epoch;
+	*bytes = sizeof fake->state;
+	return fake->committed ? fake->state : NULL;
+}
+
 static int fake_activate(struct remus_standby *standby, struct remus_error *err)
 {
 	struct fake_standby *fake = of(standby);
@@ -266,6 +275,7 @@ const struct remus_standby_ops remus_fake_standby_ops = {
 	.pages = fake_pages,
 	.page = fake_page,
 	.commit = fake_commit,
+	.committed = fake_committed,
 	.activate = fake_activate,
 	.nics = fake_nics,
 	.locator = fake_locator,

@@ -43,6 +43,7 @@ static const struct {
 	{"virtio-net-pci", VIRTIO_PCI NET, NULL},
 	{"virtio-rng-device", VIRTIO RNG, NULL},
 	{"virtio-rng-pci", VIRTIO_PCI RNG, NULL},
+	{"vmgenid", "driver id guid ", NULL},
 	{"virtio-serial-device", VIRTIO SERIAL, NULL},
 	{"virtio-serial-pci", VIRTIO_PCI SERIAL, NULL},
 	{"virtserialport", PORT, NULL},
@@ -139,6 +140,18 @@ static int check_device(struct remus_qemu_walk *w, const struct remus_keyval *kv
 	return rc;
 }
 
+/* A generation id says which copy of the guest this is, so each QEMU makes up its own: the guest that an incoming state
+ * wakes up finds another id than it had, and reseeds (I12). */
+static void emit_generation(struct remus_qemu_walk *w, const struct remus_keyval *kv)
+{
+	const char *id = remus_keyval_get(kv, "id");
+
+	remus_args_add(&w->guest->args, "-device");
+	remus_args_add(&w->guest->args, "vmgenid,guid=auto");
+	if (id)
+		remus_args_append(&w->guest->args, "id", id);
+}
+
 int remus_qemu_take_device(struct remus_qemu_walk *w, const char *name, const char *value, const char *text,
 			   struct remus_error *err)
 {
@@ -147,7 +160,9 @@ int remus_qemu_take_device(struct remus_qemu_walk *w, const char *name, const ch
 	if (rc)
 		return rc;
 	rc = check_device(w, &kv, err);
-	if (rc == 0)
+	if (rc == 0 && !strcmp(remus_keyval_get(&kv, "driver"), "vmgenid"))
+		emit_generation(w, &kv);
+	else if (rc == 0)
 		remus_qemu_emit(w, name, &kv, "driver");
 	remus_keyval_free(&kv);
 	return rc;

@@ -84,7 +84,7 @@ static int spawn(struct remus_qemu_standby *s, struct remus_error *err)
 	if (log < 0)
 		return remus_fail_errno(err, "open %s", path);
 	s->log_offset = (long)lseek(log, 0, SEEK_END);
-	int rc = remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, &s->child, err);
+	int rc = remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
 	return rc ? rc : write_pid_file(s, err);
 }
 

@@ -124,6 +124,7 @@ static struct remus_qemu_standby *standby_new(const struct remus_standby_config 
 	s->watch = REMUS_QEMU_WATCH_INIT;
 	s->run_dir = strdup(config->run_dir);
 	s->name = strdup(config->name);
+	s->mortal = config->mortal;
 	return s;
 }
 
@@ -230,6 +231,15 @@ static int standby_commit(struct remus_standby *base, uint64_t epoch, const uint
 	s->state_bytes = bytes;
 	s->epoch = epoch;
 	return 0;
+}
+
+static const uint8_t *standby_committed(struct remus_standby *base, uint64_t *epoch, size_t *bytes)
+{
+	struct remus_qemu_standby *s = of(base);
+
+	*epoch = s->epoch;
+	*bytes = s->state_bytes;
+	return s->state_bytes && !s->activated && !s->tainted ? s->state : NULL;
 }
 
 /* Hand the state to QEMU through a socket pair. QEMU reads while this writes: any size will do. */
@@ -375,6 +385,7 @@ const struct remus_standby_ops remus_qemu_standby_ops = {
 	.pages = standby_pages,
 	.page = standby_page,
 	.commit = standby_commit,
+	.committed = standby_committed,
 	.activate = standby_activate,
 	.nics = standby_nics,
 	.locator = standby_locator,

@@ -27,6 +27,7 @@ struct remus_qemu_standby {
 	uint8_t *state;
 	size_t state_bytes, state_room; /* 0 bytes = nothing committed */
 	uint64_t epoch;
+	bool mortal; /* as in its config */
 	struct remus_socket_channel
 		agent; /* connected ahead, so that the activated guest finds its port connected */
 	bool activated;

@@ -96,6 +96,7 @@ static void serve(int epoll, int timer)
 				stamp_tick();
 				echo_tick();
 				frames_tick();
+				samples_tick();
 			}
 		}
 	}
@@ -146,6 +147,7 @@ int main(int argc, char **argv)
 	echo_start(epoll);
 	udp_start(epoll);
 	frames_start(number_argument("remus.frames", 0));
+	samples_start(number_argument("remus.sample_ms", 0));
 	printf("DRILL-READY\n");
 	fflush(stdout);
 	serve(epoll, timer);

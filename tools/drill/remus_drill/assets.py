@@ -17,7 +17,10 @@ import zlib
 from . import DrillError
 
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_mmio", "virtio_net", "virtio_console")
+MODULES = ("virtio_mmio", "virtio_net", "virtio_console", "virtio_rng")
+# The cloud kernel has no driver for the generation id (CONFIG_VMGENID), the general one has it built in.
+GENERAL_PACKAGE = "linux-image-amd64"
+PCI_MODULES = ("virtio_pci", "virtio_net", "virtio_console", "virtio_rng")
 
 
 class Cpio:
@@ -150,61 +153,61 @@ def run(what, command, cwd=None):
     return done.stdout
 
 
-def _download(folder, say):
-    depends = run("looking up the cloud kernel", ["apt-cache", "depends", "--important", PACKAGE])
+def _download(folder, package, say):
+    depends = run("looking up the kernel", ["apt-cache", "depends", "--important", package])
     names = re.findall(r"Depends: (linux-image-\S+)", depends)
     if not names:
-        raise DrillError(f"apt knows no {PACKAGE}; run \"apt-get update\" as root, or give --kernel and --modules")
-    say(f"fetching {names[0]} (27 MB, unpacked into {os.path.dirname(folder)}, not installed)")
-    run("downloading the cloud kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
+        raise DrillError(f"apt knows no {package}; run \"apt-get update\" as root, or give --kernel and --modules")
+    say(f"fetching {names[0]} ({27 if package == PACKAGE else 70} MB, unpacked into {os.path.dirname(folder)}, not installed)")
+    run("downloading the kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
     packages = [f for f in os.listdir(folder) if f.endswith(".deb")]
     if len(packages) != 1:
         raise DrillError(f"apt-get download {names[0]} left no package in {folder}")
-    run("unpacking the cloud kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
+    run("unpacking the kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
     return os.path.join(folder, "tree"), packages[0]
 
 
-def _unpack(cache, say):
+def _unpack(cache, package, wanted, say):
     """Fill the cache: vmlinuz and NN-NAME.ko files, in load order. Appears whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
-        tree, package = _download(folder, say)
+        tree, file = _download(folder, package, say)
         boot = [f for f in os.listdir(os.path.join(tree, "boot")) if f.startswith("vmlinuz-")]
         version = boot[0][len("vmlinuz-"):]
         modules = os.path.join(tree, "lib/modules", version)
         result = os.path.join(folder, "result")
         os.mkdir(result)
         shutil.copy(os.path.join(tree, "boot", boot[0]), os.path.join(result, "vmlinuz"))
-        for i, (name, data) in enumerate(module_order(modules)):
+        for i, (name, data) in enumerate(module_order(modules, wanted)):
             with open(os.path.join(result, f"{i:02}-{name}.ko"), "wb") as f:
                 f.write(data)
         with open(os.path.join(result, "package"), "w", encoding="utf-8") as f:
-            f.write(package + "\n")
+            f.write(file + "\n")
         try:
-            os.rename(result, os.path.join(cache, cache_name(version)))
+            os.rename(result, os.path.join(cache, cache_name(version, wanted)))
         except OSError:
             pass  # another drill was faster
-    return cache_name(version)
+    return cache_name(version, wanted)
 
 
-def cache_name(version):
+def cache_name(version, wanted):
     """A folder whose modules are others than those wanted today is not taken for what is there."""
-    return f"kernel-{version}-{zlib.crc32(' '.join(MODULES).encode()):08x}"
+    return f"kernel-{version}-{zlib.crc32(' '.join(wanted).encode()):08x}"
 
 
 def _version(name):
     return [int(n) for n in re.findall(r"\d+", name)]
 
 
-def kernel(options, say):
+def kernel(options, say, package=PACKAGE, wanted=MODULES):
     """(path of the kernel, [(module name, bytes)] in load order)."""
     if options.kernel:
         if not os.access(options.kernel, os.R_OK):
             raise DrillError(f"--kernel {options.kernel} cannot be read")
-        return os.path.abspath(options.kernel), module_order(options.modules) if options.modules else []
+        return os.path.abspath(options.kernel), module_order(options.modules, wanted) if options.modules else []
     cache = cache_folder()
-    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-") and k.endswith(cache_name("")[7:])),
+    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-") and k.endswith(cache_name("", wanted)[7:])),
                    key=_version)
-    folder = os.path.join(cache, known[-1] if known else _unpack(cache, say))
+    folder = os.path.join(cache, known[-1] if known else _unpack(cache, package, wanted, say))
     files = sorted(f for f in os.listdir(folder) if f.endswith(".ko"))
     modules = [(f[3:-3], read_module(os.path.join(folder, f))) for f in files]
     return os.path.join(folder, "vmlinuz"), modules

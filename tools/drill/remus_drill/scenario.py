@@ -62,6 +62,7 @@ class Drill:
             self.hosts[name] = Host(self.topology.hosts[name], os.path.join(self.folder, name))
             self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
             self.sniffers[name].start()
+            self.prepare_host(self.hosts[name])
         self.a, self.b = self.hosts["a"], self.hosts["b"]
         for host in self.hosts.values():
             host.make_keys(self.plan["link"], os.path.join(self.folder, "keys"))
@@ -69,6 +70,9 @@ class Drill:
         self.step("two hosts are up, each runs remusd")
         seconds = self.a.start_guest(self.plan)
         self.step(f"the guest runs on host a (booted in {seconds:.1f} s)")
+
+    def prepare_host(self, host):
+        """For scenarios that change something about it before anything runs on it."""
 
     def protect(self):
         self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
