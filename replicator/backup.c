@@ -240,6 +240,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	if (shell_claimer_destroy(b->claimer) && b->arbiter)
 		b->arbiter->ops->close(b->arbiter);
 	remus_hello_clear(&b->hello);
+	shell_clock_end(&b->watch);
 	shell_trace_close(&b->trace);
 	free(b);
 	return rc;

@@ -36,7 +36,8 @@ struct backup {
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
 	char end_text[REMUS_REASON_MAX];
 	struct remus_clock_known clock; /* its facts are those of the epoch applied last */
-	struct remus_truth truth;	/* as of the activation */
+	struct shell_clock watch;
+	struct remus_truth truth; /* as of the activation */
 	bool truth_known;
 	struct remus_report report; /* of a check */
 };
@@ -53,15 +54,17 @@ void backup_check(struct backup *b);
 void backup_drill(struct backup *b, const char *why_not);
 void backup_poll_drill(struct backup *b);
 void backup_end_drill(struct backup *b);
-/* backup_renew.c: the right time as well as it is known here, this host's at worst. Begin. */
-void backup_best_truth(struct backup *b, struct remus_truth *out);
+/* backup_renew.c: where nothing is known of the right time. Begin. */
+void backup_truth_of_this_host(struct remus_truth *out);
 void backup_renew(struct backup *b);
 
 /*
- * backup_clock.c. The right time for the activated guest, now, or for one that would be activated now; may be asked as often
- * as the guest does. -ENODATA: nothing is known of it, for no epoch was applied or its primary sent no clock.
+ * backup_clock.c. The right time for the activated guest, now; may be asked as often as the guest does. -ENODATA: nothing
+ * is known of it, for no epoch was activated or its primary sent no clock.
  */
-int backup_truth(struct backup *b, struct remus_truth *out);
+int backup_truth(const struct backup *b, struct remus_truth *out);
+/* The same for a copy that is woken up now from the epoch applied last; false: nothing is known. */
+bool backup_clock_compute(struct backup *b, struct remus_truth *out);
 /* Its steps: the link is about to go; an epoch is complete here (before the ACK); an epoch was applied, with these facts;
  * the guest is about to run; it runs. */
 void backup_clock_link(struct backup *b);
@@ -69,6 +72,8 @@ void backup_clock_verified(struct backup *b);
 void backup_clock_applied(struct backup *b, const struct remus_clock_facts *facts);
 void backup_clock_set(struct backup *b);
 void backup_clock_activated(struct backup *b);
+/* b->status.clock. */
+void backup_clock_status(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

@@ -37,6 +37,7 @@ void backup_publish(struct backup *b)
 	s->egress_state = b->guest->egress_state;
 	remus_guest_egress_stats(b->guest, &s->egress);
 	s->staging_bytes = staging_bytes(&b->staging);
+	backup_clock_status(b);
 	if (b->link) {
 		remus_link_stats(b->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(b->link));
@@ -157,7 +158,7 @@ static int prepare(struct backup *b, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	shell_agent_open(b->guest);
-	staging_init(&b->staging, pages);
+	staging_init(&b->staging, pages, b->config->machine.staging_bytes);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
 }

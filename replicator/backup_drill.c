@@ -51,7 +51,8 @@ static void copy(struct backup *b)
 
 	if (remus_entropy_take(b->entropy, "drill", renewal.seed, renewal.fingerprint, NULL) < 0)
 		*renewal.fingerprint = 0;
-	backup_best_truth(b, &renewal.truth);
+	if (!backup_clock_compute(b, &renewal.truth))
+		backup_truth_of_this_host(&renewal.truth);
 	renewal.agent_known = b->agent.version[0];
 	shell_drill_copy(b->drill, b->guest->standby, &renewal);
 }

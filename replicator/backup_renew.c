@@ -11,7 +11,7 @@
 #include "agent.h"
 
 /* A primary that sent no clock: what this host shows, and little faith in it. */
-static void truth_of_this_host(struct remus_truth *out)
+void backup_truth_of_this_host(struct remus_truth *out)
 {
 	struct remus_clock_reading now;
 
@@ -23,12 +23,6 @@ static void truth_of_this_host(struct remus_truth *out)
 		.error_ns = 1000000000,
 		.source = REMUS_TIME_HERE,
 	};
-}
-
-void backup_best_truth(struct backup *b, struct remus_truth *out)
-{
-	if (backup_truth(b, out) < 0)
-		truth_of_this_host(out);
 }
 
 static int backup_seed(struct backup *b, uint8_t seed[REMUS_SEED_SIZE], struct remus_error *err)
@@ -58,7 +52,8 @@ void backup_renew(struct backup *b)
 	uint8_t seed[REMUS_SEED_SIZE];
 
 	shell_agent_open(b->guest); /* a standby that was built anew has another channel */
-	backup_best_truth(b, &truth);
+	if (backup_truth(b, &truth) < 0)
+		backup_truth_of_this_host(&truth);
 	int rc = backup_seed(b, seed, &err);
 	if (rc < 0)
 		cannot_renew(b, err.message);

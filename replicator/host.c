@@ -7,37 +7,34 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/timex.h>
 #include <sys/utsname.h>
 
 #define RUN_NTP "run an NTP client on that host (chrony, systemd-timesyncd) and let it settle"
 
-/* adjtimex(2) with modes 0 only reads, and needs no privilege. */
-static void check_clock(struct remus_report *report)
+void remus_host_check_clock(const struct remus_clock_sync *sync, const char *whose,
+			    struct remus_report *report)
 {
-	struct timex t = {0};
-	int state = adjtimex(&t);
-
-	if (state < 0)
-		remus_report_warn(report, "clock", RUN_NTP,
-				  "the kernel doesn't tell whether the clock is synchronised");
-	else if (state == TIME_ERROR || (t.status & STA_UNSYNC))
-		remus_report_warn(report, "clock", RUN_NTP,
-				  "the clock is not synchronised: after a failover the guest's wall clock is "
-				  "as wrong as that of the host it comes to");
+	if (sync->synchronised)
+		remus_report_ok(report, "clock", "the clock of %s is synchronised, to within %" PRIu64 " ms",
+				whose, sync->error_ns / 1000000);
 	else
-		remus_report_ok(report, "clock", "the clock is synchronised, to within %ld ms",
-				t.maxerror / 1000);
+		remus_report_warn(
+			report, "clock", RUN_NTP,
+			"the clock of %s is not synchronised: a guest's time is carried from host to host "
+			"all the same, but it is only as right as a host's that is",
+			whose);
 }
 
 void remus_host_check(struct remus_report *report)
 {
+	struct remus_clock_sync sync;
 	struct utsname kernel;
 
 	snprintf(report->release, sizeof report->release, "%s", PACKAGE_VERSION);
 	if (!uname(&kernel))
 		remus_report_ok(report, "remus", "remus %s on Linux %.64s", PACKAGE_VERSION, kernel.release);
-	check_clock(report);
+	remus_clock_sync(&sync);
+	remus_host_check_clock(&sync, "this host", report);
 }
 
 uint64_t remus_host_memory_kib(void)
@@ -84,18 +81,16 @@ void remus_host_check_skew(int64_t offset_us, uint64_t error_us, struct remus_re
 
 	if (offset + error_us <= REMUS_CLOCK_SKEW_MAX_US)
 		remus_report_ok(report, "clock-skew",
-				"the backup's clock is %s%" PRIu64 ".%03" PRIu64
+				"the other host's clock is %s%" PRIu64 ".%03" PRIu64
 				" ms from this one's, give or take "
 				"%" PRIu64 ".%03" PRIu64 " ms",
 				offset_us < 0 ? "-" : "+", offset / 1000, offset % 1000, error_us / 1000,
 				error_us % 1000);
 	else
-		remus_report_warn(
-			report, "clock-skew",
-			"synchronise both hosts with the same NTP servers; a failover moves the guest's "
-			"wall clock by this much",
-			"the backup's clock is %s%" PRIu64 " ms from this one's, give or take %" PRIu64
-			" ms; more than %u ms is too much",
-			offset_us < 0 ? "-" : "+", offset / 1000, (error_us + 999) / 1000,
-			REMUS_CLOCK_SKEW_MAX_US / 1000);
+		remus_report_warn(report, "clock-skew", "synchronise both hosts with the same NTP servers",
+				  "the other host's clock is %s%" PRIu64
+				  " ms from this one's, give or take %" PRIu64
+				  " ms; more than %u ms is too much",
+				  offset_us < 0 ? "-" : "+", offset / 1000, (error_us + 999) / 1000,
+				  REMUS_CLOCK_SKEW_MAX_US / 1000);
 }

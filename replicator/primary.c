@@ -217,6 +217,7 @@ static bool release_all(struct primary *p)
 		remus_link_close(p->link);
 	bool done = shell_claimer_destroy(p->claimer);
 	capture_destroy(p->capture);
+	shell_clock_end(&p->clock);
 	shell_trace_close(&p->trace);
 	return done;
 }
@@ -242,6 +243,8 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 		.carry_out = primary_carry_out,
 	};
 	rc = capture_create(guest, config->cache_bytes, config->threads, &p->capture, err);
+	if (rc == 0)
+		p->capture->cap = config->staging_bytes;
 	if (rc == 0)
 		rc = shell_claimer_create(config->arbiter, &config->key, REMUS_HOLDER_PRIMARY, &p->claimer,
 					  err);

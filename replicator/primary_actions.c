@@ -43,6 +43,9 @@ void primary_publish(struct primary *p)
 		s->parts.resume = p->sums.resume / epochs;
 		s->dirty_mean = (double)p->pages_sum / (double)epochs;
 	}
+	s->pause_share = shell_share_percent(&p->paused, now);
+	s->clock.policy = p->config->clock_policy;
+	shell_clock_look(&p->clock, p->link, &s->clock, &(struct shell_voice){p->up->context, p->up->event});
 	s->lag_us = p->committed_us ? now - p->committed_us : 0;
 	s->egress_state = p->guest->egress_state;
 	remus_guest_egress_stats(p->guest, &s->egress);
@@ -51,6 +54,11 @@ void primary_publish(struct primary *p)
 	s->cache_bytes = encoder.cache_bytes;
 	s->cache_cap = encoder.cache_cap;
 	s->staging_bytes = capture_memory(p->capture);
+	s->on_overload = remus_overload_word(p->machine.config.on_overload);
+	s->max_interval_us = p->machine.config.max_interval_us;
+	s->turn_us = p->machine.turn_us;
+	s->overloaded = p->machine.overloaded && s->protected_now;
+	s->throttle = s->protected_now ? p->machine.throttle : 0;
 	if (p->link) {
 		remus_link_stats(p->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(p->link));
@@ -174,6 +182,8 @@ static int do_resume(struct primary *p, struct remus_error *err)
 	int rc = d->ops->resume(d, err);
 
 	p->resumed_us = remus_now_us();
+	if (p->resumed_us > p->pause_begin_us)
+		shell_share_add(&p->paused, p->pause_begin_us, p->resumed_us);
 	p->capture->parts.resume = p->resumed_us - t;
 	return rc;
 }
@@ -195,25 +205,48 @@ static void count_epoch(struct primary *p)
 	p->status.raw_bytes += p->capture->count * REMUS_PAGE_SIZE + p->capture->state_bytes;
 }
 
-static int do_send_epoch(struct primary *p, uint64_t epoch, struct remus_error *err)
+/* Between two frames of an epoch whose guest stands still meanwhile. */
+static void between_frames(void *context)
 {
-	uint64_t digest = 0;
+	struct primary *p = context;
+
+	if (p->resume_at_us && remus_now_us() >= p->resume_at_us && do_resume(p, NULL) == 0)
+		p->resume_at_us = 0; /* else once more, and at the end the machine sees to it */
+}
+
+static int send_captured(struct primary *p, const struct remus_action *a, uint64_t *digest,
+			 struct remus_error *err)
+{
+	const struct capture_limits limits = {
+		.deadline_us = a->at_us,
+		.bytes = p->machine.staging_bytes,
+		.between = between_frames,
+		.context = p,
+	};
 
 	if (!p->link)
 		return remus_fail(err, -EPIPE, "the link is gone");
-	if (epoch == 1)
+	if (a->epoch == 1)
 		p->up->armed(p->up->context);
-	if (p->resumed_us < p->pause_begin_us)
-		p->resumed_us = remus_now_us(); /* a hand-over doesn't resume */
-	count_epoch(p);
-	int rc = capture_send(p->capture, p->link, &digest, &p->status.wire_bytes, err);
+	return capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
+}
+
+static int do_send_epoch(struct primary *p, const struct remus_action *a, struct remus_error *err)
+{
+	uint64_t digest = 0;
+
+	p->resume_at_us = a->value;
+	int rc = send_captured(p, a, &digest, err);
 	if (rc < 0)
 		return rc;
-	p->status.epochs_sent = epoch;
+	if (p->resumed_us < p->pause_begin_us)
+		p->resumed_us = remus_now_us(); /* in a hand-over, or braked yet */
+	count_epoch(p);
+	p->status.epochs_sent = a->epoch;
 	struct remus_event *ev = shell_raise(&p->feed, REMUS_EV_SENT, NULL);
-	ev->epoch = epoch;
+	ev->epoch = a->epoch;
 	ev->digest = digest;
-	ev->resumed_us = p->resumed_us;
+	ev->resumed_us = p->resume_at_us ? 0 : p->resumed_us;
 	return 0;
 }
 
@@ -362,7 +395,7 @@ int primary_carry_out(void *shell, const struct remus_action *a, struct remus_er
 	case REMUS_DO_RESUME:
 		return do_resume(p, err);
 	case REMUS_DO_SEND_EPOCH:
-		return do_send_epoch(p, a->epoch, err);
+		return do_send_epoch(p, a, err);
 	case REMUS_DO_RELEASE:
 		return do_release(p, a->epoch, err);
 	default:

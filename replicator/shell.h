@@ -62,9 +62,38 @@ struct shell_samples {
 void shell_samples_add(struct shell_samples *samples, uint64_t value);
 void shell_samples_quantiles(const struct shell_samples *samples, struct remus_quantiles *out);
 
+/* ---- shares of the last minute ---- */
+#define SHARE_SECONDS 60
+struct shell_share { /* begins all zero */
+	uint64_t began_us, second;
+	uint32_t took_us[SHARE_SECONDS];
+};
+/* Count the time from @from_us to @to_us, CLOCK_MONOTONIC. Calls come in order of time. */
+void shell_share_add(struct shell_share *share, uint64_t from_us, uint64_t to_us);
+/* Percent of the last minute, or of the time since the first call if that is shorter. */
+double shell_share_percent(struct shell_share *share, uint64_t now_us);
+
+/* ---- the clocks (clock_watch.c) ---- */
+struct shell_voice { /* where events go: as in struct remus_supervisor */
+	void *context;
+	void (*event)(void *context, enum remus_level level, const char *kind, const char *text);
+};
+struct shell_clock {	 /* begins all zero */
+	uint64_t raw_ns; /* of the last look */
+	int64_t wall_ns; /* CLOCK_REALTIME minus CLOCK_MONOTONIC_RAW then */
+	struct remus_report *report;
+};
+/* Look, once a second at most, however often it is called; fill what is known of @out. @link may be NULL. */
+void shell_clock_look(struct shell_clock *clock, struct remus_link *link, struct remus_clock_status *out,
+		      const struct shell_voice *voice);
+void shell_clock_end(struct shell_clock *clock);
+
 /* ---- trace (docs/control.md, Trace files): no-ops when not open ---- */
+#define SHELL_TRACE_MAX (256u << 20) /* bytes of a file; there is it and the one before */
 struct shell_trace {
 	int fd;
+	char path[4096];
+	uint64_t bytes;
 };
 int shell_trace_open(struct shell_trace *trace, const char *path, struct remus_error *err);
 void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epoch);

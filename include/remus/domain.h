@@ -191,17 +191,17 @@ struct remus_standby_ops {
 	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
 		      struct remus_error *err);
 	/*
+	 * Optional (NULL = no copy can be made): the device state of the last committed epoch, valid until the next
+	 * commit(); NULL when there is none. With page() it is all that another standby of the same description needs.
+	 */
+	const uint8_t *(*committed)(struct remus_standby *, uint64_t *epoch, size_t *bytes);
+	/*
 	 * Optional, called right before each activate(): set what the guest's wall clock is made from, where the
 	 * hypervisor has a say in it, so that it will read @truth or less, and no less than shown_ns if that can be.
 	 * @guest: what the activated epoch says of its clocks. On failure the guest is run all the same.
 	 */
 	int (*set_time)(struct remus_standby *, const struct remus_truth *truth,
 			const struct remus_guest_clock *guest, struct remus_error *err);
-	/*
-	 * Optional (NULL = no copy can be made): the device state of the last committed epoch, valid until the next
-	 * commit(); NULL when there is none. With page() it is all that another standby of the same description needs.
-	 */
-	const uint8_t *(*committed)(struct remus_standby *, uint64_t *epoch, size_t *bytes);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
 	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "remus/arbiter.h"
 #include "remus/clock.h"
+#include "remus/continuity.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 #include "remus/findings.h"
@@ -20,6 +21,27 @@
 
 struct remus_quantiles {
 	uint64_t p50, p99, max; /* µs, of the last 1024 epochs */
+};
+
+/* Something that works, but that an operator should know: stands as long as it is true. */
+#define REMUS_WARNINGS_MAX 4
+struct remus_warning {
+	char subject[REMUS_FINDING_SUBJECT_MAX];
+	char text[REMUS_REASON_MAX];
+};
+
+/* What is known of the clocks of both hosts, and of the guest's after an activation (clock.h). */
+struct remus_clock_status {
+	bool known; /* then: the peer's wall clock minus ours, give or take */
+	int64_t offset_us;
+	uint64_t error_us;
+	struct remus_clock_sync here, peer;
+	bool peer_known;
+	enum remus_clock_policy policy; /* what was asked for */
+	bool activated;			/* then: */
+	struct remus_truth truth;	/* as of the activation */
+	struct remus_warning warning[REMUS_WARNINGS_MAX];
+	unsigned warnings;
 };
 
 /* The agent in the guest, and what it did. */
@@ -45,6 +67,8 @@ struct remus_status {
 	uint64_t guest_pages;
 	uint64_t sync_round, sync_sent, sync_total; /* pages */
 	uint64_t epochs_sent, epochs_committed, epochs_aborted;
+	double pause_share; /* percent of the last minute that the guest was paused by us */
+	struct remus_clock_status clock;
 	struct remus_quantiles pause;  /* from when the guest begins to stop until it goes on */
 	struct remus_quantiles own;    /* of which after it stands still: what replication adds to the stop */
 	struct remus_quantiles commit; /* from the pause's begin to the ack */
@@ -57,6 +81,11 @@ struct remus_status {
 	struct remus_netbuf_stats egress; /* all NICs together */
 	uint64_t held_total;		  /* frames that waited for an ack */
 	uint64_t cache_bytes, cache_cap, staging_bytes;
+	const char *on_overload; /* primary: the policy; NULL on others */
+	uint64_t max_interval_us,
+		turn_us; /* the bound, and the last epoch's time from its pause to its ack */
+	bool overloaded;
+	unsigned throttle; /* percent of its time that the guest is made to stand still */
 	struct remus_link_stats link;
 	char link_security[REMUS_TEXT_MAX]; /* "plaintext", "tls1.3 psk NAME"...; "" = there is no link yet */
 	char peer[REMUS_TEXT_MAX];
@@ -158,7 +187,8 @@ struct remus_protect_config {
 	uint32_t renew_wait_ms; /* how long the network of an activated guest waits for its agent, at most
 				   REMUS_AGENT_WAIT_MAX_MS; 0 = not at all */
 	uint64_t cache_bytes;
-	unsigned threads; /* encoding workers besides the engine's own thread */
+	uint64_t staging_bytes; /* of pages of one epoch; 0 = as many as the guest has */
+	unsigned threads;	/* encoding workers besides the engine's own thread */
 	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */

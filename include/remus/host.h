@@ -4,14 +4,19 @@
 #define REMUS_HOST_H
 
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/findings.h"
 
-/* Skew between two hosts above which a check warns, µs. A failover moves the guest's wall clock by as much: certificates
- * and tickets stand seconds, but databases and make(1) compare times; hosts with NTP are within a few ms on a LAN. */
+/* Skew between two hosts above which a check warns, µs. The guest's wall clock doesn't move by it, but a host whose clock
+ * is wrong is a host that nobody looks after; hosts with NTP are within a few ms on a LAN. */
 #define REMUS_CLOCK_SKEW_MAX_US 100000u
 
 /* Fills report->release, and says which release and kernel this is and whether its clock is synchronised. */
 void remus_host_check(struct remus_report *report);
+
+/* Is the wall clock of @whose ("this host", "the other host") synchronised? */
+void remus_host_check_clock(const struct remus_clock_sync *sync, const char *whose,
+			    struct remus_report *report);
 
 /* KiB that this kernel can still give to programs (MemAvailable), 0 = it doesn't say. */
 uint64_t remus_host_memory_kib(void);

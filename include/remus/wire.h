@@ -149,9 +149,12 @@ struct remus_hello {
 	char *description; /* JSON made by domain_ops.describe */
 };
 struct remus_welcome {
-	uint64_t features;	/* chosen */
-	uint64_t staging_bytes; /* the most one epoch may have on the wire; larger is refused by the backup */
+	uint64_t features; /* chosen */
+	uint64_t
+		staging_bytes; /* the most one epoch may have, each PAGES and STATE frame counting its payload and
+				 * REMUS_STAGING_FRAME_COST; larger is refused by the backup */
 };
+#define REMUS_STAGING_FRAME_COST 128u /* what keeping a frame costs a backup besides its payload, at most */
 struct remus_commit {
 	uint64_t pages;	      /* in all PAGES frames of the epoch */
 	uint64_t page_bytes;  /* their payload bytes */

@@ -59,7 +59,7 @@ static int do_prepare(struct proc *p)
 	p->clock.began_ns = host_mono(w, p->host) * 1000;
 	check_prepare(p);
 	s->copy[ROLE_BACKUP] = p->copy;
-	staging_init(&p->staging, GUEST_PAGES);
+	staging_init(&p->staging, GUEST_PAGES, p->w->setting.backup.staging_bytes);
 	proc_raise(p, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
 }

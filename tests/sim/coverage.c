@@ -39,8 +39,8 @@ unsigned coverage_event(const struct remus_event *ev)
 
 static const char *event_name(unsigned event, char out[40])
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",  "END",
-							 "HANDOVER", "RETRY", "RENEW"};
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
+							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 
 	if (event < COVER_FRAME)
 		snprintf(out, 40, "%s", remus_event_name((enum remus_event_type)event) + 3);

@@ -270,6 +270,8 @@ static void on_network(struct world *w, const struct fault *f)
 	case FAULT_SLOW:
 		w->net.slow_until = w->now + f->span;
 		w->net.slow_factor = 2 + f->detail % 400;
+		if (f->detail & 512)
+			w->hectic_until = w->now + f->span;
 		return;
 	case FAULT_CORRUPT:
 		w->net.corrupt[f->host] += (int)f->count;

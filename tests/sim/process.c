@@ -46,8 +46,8 @@ unsigned proc_state(const struct proc *p)
 
 static const char *event_text(const struct remus_event *ev, char *out, size_t size)
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",  "END",
-							 "HANDOVER", "RETRY", "RENEW"};
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
+							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 	const char *name = remus_event_name(ev->type) + 3;
 
 	switch (ev->type) {
@@ -168,6 +168,7 @@ static int carry_out_one(struct proc *p, const struct remus_action *a)
 	}
 	case REMUS_DO_EVENT:
 		p->event_state = proc_state(p);
+		w->totals->overloads += !strcmp(a->kind, "overload");
 		if (!strcmp(a->kind, "claim-unknown")) {
 			p->told_unknown = true;
 			p->unknown_since = w->now;
@@ -377,6 +378,8 @@ void proc_continue(struct world *w, int proc, uint32_t cookie)
 		p->parked = true;
 		return;
 	}
+	if (p->brake_until && p->brake_until <= w->now)
+		primary_let_go_on(p);
 	if (p->stepping && !carry_on(p))
 		return;
 	proc_run(p);

@@ -66,7 +66,8 @@ struct proc {
 	bool syncing;
 	unsigned round, idle; /* idle: pieces of a large guest's copy that this small one doesn't have */
 	uint64_t resumed_us, sent_epoch;
-	bool early; /* the staged epoch is encoded already: in `piece` */
+	uint64_t brake_until; /* world time: the guest stands still while its epoch is sent, 0 = it doesn't */
+	bool early;	      /* the staged epoch is encoded already: in `piece` */
 	struct {
 		uint8_t *payload;
 		size_t bytes;
@@ -114,6 +115,7 @@ void primary_sync_piece(struct proc *p);
 void primary_start(struct proc *p, bool recover);
 void primary_over_with(struct proc *p);
 void primary_forget(struct proc *p);
+void primary_let_go_on(struct proc *p);
 /* early.c: encode while the guest is paused */
 int early_encode(struct proc *p);
 int early_send(struct proc *p, uint64_t *digest);

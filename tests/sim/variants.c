@@ -32,6 +32,7 @@ const struct variant_info variant_info[VARIANTS] = {
 	[RENEWAL_SKIPPED] = {"renewal-skipped", "egress opens without waiting for the guest's agent", "I12",
 			     500},
 	[OVERFLOW_PASSES] = {"overflow-passes", "a packet for which there is no room passes", "I1 I10", 1000},
+	[BRAKE_KEPT] = {"brake-kept", "a guest braked while its epoch is sent isn't let go", "I8 L1", 20000},
 	[OWN_CLOCK] = {"own-clock", "the guest is given the backup's wall clock", "I12", 200},
 	[CLOCK_SET_BACK] = {"clock-set-back", "a guest's clock that is ahead is set to the right time", "I12",
 			    1000},

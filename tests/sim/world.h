@@ -58,6 +58,7 @@ struct setting {
 	bool protects_again;	/* the operator protects a survivor anew */
 	uint64_t operator_us;	/* ... so long after */
 	uint64_t renew_wait_us; /* an activated guest's egress waits for its agent */
+	uint64_t staging_pages; /* the primary's cap of an epoch, 0 = none */
 };
 
 /* One protection, and what the simulator alone knows of it. */
@@ -92,7 +93,7 @@ struct outside {
 
 struct totals { /* over all runs of the program */
 	uint64_t runs, events, epochs, packets, failovers, solos, handovers, lost_excused, forced,
-		generations, clock_error_us;
+		generations, clock_error_us, overloads, braked, too_large;
 };
 
 struct world {
@@ -123,6 +124,7 @@ struct world {
 	uint32_t parent[NODES_MAX];
 	uint64_t shown[NODES_MAX / 64 + 1]; /* nodes whose packet was seen outside */
 	uint32_t nodes;
+	uint64_t hectic_until; /* the guest works sixteen times as fast */
 	struct totals *totals;
 	struct coverage *coverage;
 };
@@ -131,6 +133,8 @@ struct world {
 extern struct world *sim_world;
 /* Whose clock the code that runs now reads. */
 extern int sim_clock_host;
+/* ... and by how much it is ahead of the world's: within an epoch's sending, what its frames took so far. */
+extern uint64_t sim_clock_ahead;
 
 void world_at(struct world *w, uint64_t at, enum event_kind kind, unsigned who, uint32_t cookie);
 /* 1: *out is the next event, now is its time. 0: nothing is left. */

@@ -24,7 +24,8 @@ STATUS = {
     "egress": {"state", "held_packets", "held_bytes", "held_total", "dropped", "released", "discarded"},
     "memory": {"cache_bytes", "cache_cap", "staging_bytes"},
     "link": {"rtt_us", "clock_offset_us", "silent_ms", "bytes_sent", "bytes_received"},
-    "failover": {"detect_ms", "claim_ms", "activate_ms"},
+    "failover": {"detect_ms", "claim_ms", "activate_ms"}, "pause_share": float, "warnings": list,
+    "clock": {"policy", "synchronised", "peer_synchronised"},
     "agent": {"present", "version", "why", "not_guaranteed"},
 }
 

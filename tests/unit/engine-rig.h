@@ -86,6 +86,7 @@ struct rig_relay {
 	char port[8];
 	_Atomic uint16_t target; /* port of the backup */
 	_Atomic int wire;
+	_Atomic uint32_t rate;	/* bytes a second from the primary, 0 = no limit */
 	_Atomic int64_t budget; /* bytes from the primary until the wire stalls by itself; -1 = no limit */
 	_Atomic bool spent, stop;
 };
@@ -167,6 +168,9 @@ struct rig_options {
 	struct rig_faults *faults;
 	struct rig_agent *agent; /* NULL = the guest has none */
 	uint32_t renew_wait_ms;
+	uint32_t max_interval_ms; /* 0 = the default */
+	enum remus_overload_policy on_overload;
+	uint64_t staging[2]; /* caps of an epoch, bytes: primary, backup; 0 = none */
 };
 struct rig {
 	struct rig_options options;

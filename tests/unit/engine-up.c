@@ -23,7 +23,10 @@ static void status(void *context, const struct remus_status *s)
 	struct rig_up *up = context;
 
 	pthread_mutex_lock(&up->lock);
+	struct remus_clock_status clock = up->status.clock;
 	up->status = *s;
+	if (s->role[0] == 'r') /* a relay knows nothing of it: the session's stays, as in remusd */
+		up->status.clock = clock;
 	pthread_cond_broadcast(&up->changed);
 	pthread_mutex_unlock(&up->lock);
 	if (up->echo && s->protected_now && s->epochs_committed >= 3)
@@ -209,7 +212,7 @@ const char *up_kinds(struct rig_up *up)
 	out[0] = 0;
 	pthread_mutex_lock(&up->lock);
 	for (unsigned i = 0; i < up->events; i++)
-		if (strcmp(up->event[i].kind, "failed"))
+		if (strcmp(up->event[i].kind, "failed") && strcmp(up->event[i].kind, "clock"))
 			n += (size_t)snprintf(out + n, sizeof text[0] - n, "%s%s", n ? " " : "",
 					      up->event[i].kind);
 	pthread_mutex_unlock(&up->lock);

@@ -334,6 +334,34 @@ static void carried_on(void)
 	CU_ASSERT(later.utc_error_ns == UINT64_MAX);
 }
 
+/* ---- coarse ---- */
+
+/* A hypervisor's clock and whole seconds: late by up to 1.1 s, never early, whatever either clock shows. */
+static void coarse(void)
+{
+	static const int64_t wall_off[] = {0, 5 * S, -5 * S, 5 * S + 1, -999999999, 86400 * S, -31536000 * S};
+	static const struct remus_guest_clock guests[] = {{.offset_known = false},
+							  {.offset_known = true, .offset_s = 0},
+							  {.offset_known = true, .offset_s = -7200},
+							  {.offset_known = true, .offset_s = 90}};
+	/* The right time is the primary's, or this host's, which says 3 s more or less. */
+	static const int64_t moved[] = {0, 3 * S, -3 * S};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(wall_off); i++)
+		for (size_t g = 0; g < REMUS_ARRAY_SIZE(guests); g++)
+			for (size_t m = 0; m < REMUS_ARRAY_SIZE(moved); m++) {
+				struct remus_truth t = {.gap_ns = 400 * MS, .shown_ns = NOW_NS + 7};
+				t.realtime_ns = t.shown_ns + (int64_t)t.gap_ns + moved[m];
+				int64_t wall = t.realtime_ns + wall_off[i];
+				int64_t offset = remus_clock_coarse(&t, &guests[g], wall);
+				int64_t reads = wall + (offset - guests[g].offset_s) * S;
+				int64_t most = t.shown_ns + (int64_t)t.gap_ns;
+				most = most < t.realtime_ns ? most : t.realtime_ns;
+				CU_ASSERT(reads <= most - REMUS_CLOCK_COARSE_NS);
+				CU_ASSERT(reads > most - REMUS_CLOCK_COARSE_NS - S);
+			}
+}
+
 /* ---- readings ---- */
 
 static void readings(void)
@@ -361,6 +389,7 @@ static const struct unit_case cases[] = {
 	{"an offset that cannot be", an_offset_that_cannot_be},
 	{"hostile facts", hostile_facts},
 	{"carried on", carried_on},
+	{"coarse", coarse},
 	{"readings", readings},
 };
 UNIT_MAIN("clock", cases)

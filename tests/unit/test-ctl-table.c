@@ -120,6 +120,10 @@ static const char healthy[] =
 	"bytes':0},"
 	"'link':{'security':'tls1.3 psk "
 	"remus','rtt_us':60,'clock_offset_us':-12,'silent_ms':3,'bytes_sent':1,'bytes_received':1},"
+	"'pause_share':7.25,'clock':{'policy':'step','synchronised':true,'peer_synchronised':false,'offset_"
+	"us':"
+	"-5000123,'error_us':45},'warnings':[{'subject':'clock','text':'the clock of the other host is not "
+	"synchronised'}],"
 	"'failover':{'detect_ms':0.0,'claim_ms':0.0,'activate_ms':0.0},'pid':4242,'guest_pid':4000}";
 
 static void domain_table(void)
@@ -161,7 +165,7 @@ static void agents(void)
 		{"{'present':true,'version':'0.1.0','why':''}", {"present, version 0.1.0"}, "NONE"},
 		{"{'present':false,'version':'','why':'it has no port','not_guaranteed':'nothing renews it'}",
 		 {"NONE, it has no port: nothing renews it"},
-		 "present"},
+		 "present, version"},
 		{"{'present':true,'version':'1','why':'','last':{'renewed':true,'took_ms':14.25,'reseeded':"
 		 "true,"
 		 "'bits':512,'clock':'stepped','offset_ms':312.5,'step_ms':312.5,'slew_ms':0.0,'error_ms':0."
@@ -267,6 +271,11 @@ static void domain_block(void)
 		"150 pages in the last epoch (600 KiB), 143.5 on average",
 		"1 KiB for 30 KiB of pages, ratio 30.0",
 		"holding: 2 packets (128 B) held now, 500 in all; 498 released, 3 dropped, 4 discarded",
+		"7.2 % of the last minute",
+		"here synchronised, there NOT synchronised; the other host's is -5000.123 ms from this "
+		"one's, give or "
+		"take 0.045 ms",
+		"warning     the clock of the other host is not synchronised",
 		"10.0.0.2:7368",
 		"round trip 60 us, last sign of life 3 ms ago, clock offset -12 us",
 		"file:/srv/claims",

@@ -27,7 +27,7 @@ static void either_goes_on(struct rig *r, const char *reason)
 	char winner = rig_survivor(r);
 
 	expect_kinds(&r->primary, "protected backup-lost", "claim-won solo", "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost", "claim-won clock activated not-renewed",
+	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated not-renewed",
 		     "standby-dropped", winner == 'b');
 	if (reason && !strstr(up_text(&r->primary, "backup-lost"), reason) &&
 	    !strstr(up_text(&r->backup, "primary-lost"), reason)) {
@@ -79,7 +79,7 @@ static void guest_killed(void)
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected guest-lost handed-over");
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won clock activated not-renewed");
+			       "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
 	rig_end(r);
@@ -131,7 +131,7 @@ static void renewed_before_the_network(void)
 	CU_ASSERT(await_count(&r->backup, "renewed",
 			      2)); /* the renewal, and its hooks, which the relay hears of */
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won clock activated renewed renewed");
+			       "standby primary-lost claim-won activated renewed renewed");
 	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 1);
 	CU_ASSERT(strstr(up_text(&r->backup, "renewed"), "1 of 2 programs of resume.d failed, 10-late") !=
 		  NULL);
@@ -151,7 +151,7 @@ static void network_opens_without_an_answer(void)
 
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won clock activated not-renewed");
+			       "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(first_from_backup(r) > 0);
 	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 0);
 	atomic_store(&agent.deaf, false);
@@ -167,7 +167,7 @@ static void network_does_not_wait(void)
 	struct rig *r = taken_over(&agent, 0, true);
 
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won clock activated");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated");
 	CU_ASSERT(first_from_backup(r) > 0);
 	atomic_store(&agent.deaf, false);
 	CU_ASSERT(await_count(&r->backup, "renewed", 2));
@@ -287,7 +287,7 @@ static void arbiter_comes_back(void)
 	expect_kinds(&r->primary, "protected backup-lost claim-unknown refused", "claim-won solo",
 		     "claim-lost", winner == 'p');
 	expect_kinds(&r->backup, "standby primary-lost claim-unknown",
-		     "claim-won clock activated not-renewed", "standby-dropped", winner == 'b');
+		     "claim-won activated not-renewed", "standby-dropped", winner == 'b');
 	CU_ASSERT(net_wait(&r->net, winner, net_last(&r->net) + 3));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, &gaps));
 	if (winner == 'p')
@@ -310,7 +310,7 @@ static void operator_decides(void)
 	CU_ASSERT_FATAL(up_wait_return(&r->backup));
 	CU_ASSERT_STRING_EQUAL(r->backup.out.word, "active");
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-unknown claim-won clock activated not-renewed");
+			       "standby primary-lost claim-unknown claim-won activated not-renewed");
 	rig_check_runs(r->locator);
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));

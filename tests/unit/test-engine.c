@@ -60,6 +60,23 @@ static void shutdown_is_not_undone(void)
 	rig_end(r);
 }
 
+/* Both shells read the clocks of one host here: what the backup takes for the right time is what they show. */
+static void knows_the_time(struct rig_up *backup, uint64_t gap_max_ns)
+{
+	const struct remus_clock_status *c = &backup->status.clock;
+	struct remus_clock_reading now;
+	struct remus_truth t;
+
+	CU_ASSERT_FATAL(c->activated);
+	CU_ASSERT(strstr(up_text(backup, "clock"), "the right time is the primary's") != NULL);
+	remus_clock_read(&now);
+	remus_clock_carry(&c->truth, &now, &t);
+	CU_ASSERT((uint64_t)llabs(t.realtime_ns - now.realtime_ns) <= t.error_ns + 1000000);
+	CU_ASSERT(t.source == REMUS_TIME_PRIMARY && t.policy == REMUS_CLOCK_SLEW && c->policy == t.policy);
+	CU_ASSERT(t.floor_ns == t.shown_ns && t.gap_ns > 0 && t.gap_ns < gap_max_ns);
+	CU_ASSERT(t.gap_error_ns < t.gap_ns + 1000000);
+}
+
 static void hand_over(bool asked_by_backup)
 {
 	struct rig *r = rig_protected(&(struct rig_options){0});
@@ -69,10 +86,11 @@ static void hand_over(bool asked_by_backup)
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected handed-over");
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won clock activated not-renewed");
+			       "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net) + 5));
 	CU_ASSERT(net_echo(&r->net, r->net_b));
 	CU_ASSERT(r->net.announced > 0);
+	knows_the_time(&r->backup, UINT64_C(20000000000));
 	ends_in_agreement(r, &gaps);
 	CU_ASSERT_EQUAL(gaps, 0); /* planned: not a frame is lost */
 	rig_end(r);
@@ -163,7 +181,7 @@ static void protects_anew(void)
 	kill(r->guest, SIGKILL);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won clock activated not-renewed");
+			       "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	rig_end(r);
 }

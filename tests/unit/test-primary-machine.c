@@ -126,7 +126,7 @@ static void entropy_now_and_then(void)
 		{EV(CMD_UNPROTECT), "REPORT SEND:END SET_TIMER:END", "unprotecting"},
 		{AT(10000000, ack3), "CANCEL_TIMER:ACK RELEASE:3", "unprotecting"},
 	};
-	struct remus_primary_config config = {.interval_us = 25000};
+	struct remus_primary_config config = {.interval_us = 25000, .max_interval_us = 60000000};
 
 	remus_primary_init(&machine, &config);
 	play(__func__, &machine, step, word, before, REMUS_ARRAY_SIZE(before));
@@ -196,7 +196,10 @@ static void backup_lost(void)
 	RUN(SOLO, TO_PROTECTED, {CLAIMED(WON), "", "protected"});
 	/* A backup that refuses in the middle is a lost backup that says why. */
 	RUN(SOLO, TO_PROTECTED, {REFUSE, LOST, "claiming"});
-	RUN(SOLO, TO_FIRST, {TIMER(ACK), LOST, "claiming"});
+	/* One that lives and doesn't acknowledge may be busy: END first. */
+	RUN(SOLO, TO_FIRST,
+	    {TIMER(ACK), "EVENT:overload REPORT SEND:END SET_TIMER:END SET_TIMER:END", "unprotecting"},
+	    {TIMER(END), LOST, "claiming"});
 	/* Before the first send nobody else has an image: no claim. */
 	RUN(SOLO, TO_SYNCING, {ROUND(1, 0), EPOCH1, "syncing"},
 	    {FAILED(CAPTURE), "ABORT_EPOCH:1 RESUME EVENT:failed SET_TIMER:EPOCH", "syncing"},

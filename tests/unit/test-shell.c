@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What both shells stand on: timers, quantiles, and the feed's rule for failing actions. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "replicator/shell.h"
 #include "unit.h"
 
-/* ---- timers, samples ---- */
+/* ---- timers, samples, shares ---- */
 
 static void timers_come_in_time(void)
 {
@@ -18,6 +23,33 @@ static void timers_come_in_time(void)
 	CU_ASSERT_EQUAL(shell_timers_wait(&timers, 3500, 100), 0);
 	CU_ASSERT_EQUAL(shell_timers_due(&timers, 3500), REMUS_TIMER_EPOCH);
 	CU_ASSERT_EQUAL(shell_timers_due(&timers, 3500), -1); /* once */
+}
+
+static bool about(double value, double wanted)
+{
+	return value > wanted - 1e-6 && value < wanted + 1e-6;
+}
+
+static void shares_are_of_the_last_minute(void)
+{
+	const uint64_t second = 1000000, t = 5000 * second;
+	struct shell_share share = {0};
+
+	CU_ASSERT(about(shell_share_percent(&share, t), 0));
+	shell_share_add(&share, t + 900000, t + 1100000);		   /* over a second's end */
+	CU_ASSERT(about(shell_share_percent(&share, t + 2 * second), 10)); /* 0.2 of the 2 s there were */
+	CU_ASSERT(about(shell_share_percent(&share, t + 4 * second), 5));
+	for (uint64_t i = 10; i < 200; i++)
+		shell_share_add(&share, t + i * second, t + i * second + 50000);
+	/* 59 seconds that are over and half of the one that isn't, each with its 50 ms */
+	CU_ASSERT(about(shell_share_percent(&share, t + 199 * second + 500000), 100 * 3.0 / 59.5));
+	CU_ASSERT(about(shell_share_percent(&share, t + 229 * second),
+			100 * 30 * 0.05 / 59)); /* unpaused since */
+	CU_ASSERT(about(shell_share_percent(&share, t + 260 * second), 0));
+	shell_share_add(&share, t + 1000 * second, t + 1002 * second); /* after a long silence */
+	CU_ASSERT(about(shell_share_percent(&share, t + 1002 * second), 200 / 59.0));
+	shell_share_add(&share, t + 1010 * second, t + 1500 * second); /* longer than the window */
+	CU_ASSERT(about(shell_share_percent(&share, t + 1500 * second), 100));
 }
 
 static void quantiles_are_of_the_last_values(void)
@@ -81,9 +113,37 @@ static void a_failing_action_ends_its_step(void)
 	CU_ASSERT_STRING_EQUAL(log_text, "<EV_START>DO_PAUSE DO_CAPTURE <EV_SENT><EV_FAILED DO_CAPTURE>");
 }
 
+/* I11: full, it is put aside, and so is the next one, in the older one's place. */
+static void a_full_trace_is_put_aside(void)
+{
+	char dir[] = "/tmp/test-shell-XXXXXX", path[64], older[64];
+	static struct shell_trace trace;
+	struct stat st;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/trace", dir);
+	snprintf(older, sizeof older, "%s.1", path);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		CU_ASSERT(!ftruncate(fd, SHELL_TRACE_MAX - 100 * (i + 1))); /* a hole: takes no room */
+		close(fd);
+		CU_ASSERT_EQUAL_FATAL(shell_trace_open(&trace, path, NULL), 0);
+		for (int line = 0; line < 20; line++)
+			shell_trace_epoch(&trace, "release", 1);
+		CU_ASSERT(!stat(path, &st) && st.st_size > 0 && st.st_size < 1000);
+		CU_ASSERT(!stat(older, &st) && st.st_size <= SHELL_TRACE_MAX && st.st_size > 1000);
+		shell_trace_close(&trace);
+	}
+	unlink(path);
+	unlink(older);
+	rmdir(dir);
+}
+
 static const struct unit_case cases[] = {
 	{"timers come in time", timers_come_in_time},
 	{"quantiles are of the last values", quantiles_are_of_the_last_values},
+	{"shares are of the last minute", shares_are_of_the_last_minute},
 	{"a failing action ends its step", a_failing_action_ends_its_step},
+	{"a full trace is put aside (I11)", a_full_trace_is_put_aside},
 };
 UNIT_MAIN("shell", cases)

@@ -49,7 +49,7 @@ static void begin(void)
 	memset(&standby, 0, sizeof standby);
 	standby.base.ops = &memory_ops;
 	memset(&totals, 0, sizeof totals);
-	staging_init(&staging, PAGES);
+	staging_init(&staging, PAGES, 0);
 }
 
 /* A frame as the link would hand it over. */

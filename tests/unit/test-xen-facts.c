@@ -4,6 +4,7 @@
 #include "remus/bitmap.h"
 #include "replicator/domain/xen/description.h"
 #include "replicator/domain/xen/shadow.h"
+#include "replicator/domain/xen/clocks.h"
 #include "replicator/domain/xen/types.h"
 
 static void test_types(void)
@@ -75,7 +76,9 @@ static void test_description(void)
 					   .msr = msr,
 					   .cpuid_bytes = sizeof cpuid,
 					   .msr_bytes = sizeof msr,
-					   .config = config};
+					   .config = config,
+					   .tsc_mode = 2,
+					   .tsc_khz = 2894560};
 	struct remus_xen_description out;
 
 	for (size_t i = 0; i < sizeof cpuid; i++)
@@ -88,6 +91,7 @@ static void test_description(void)
 	CU_ASSERT(out.cpuid_bytes == 48 && !memcmp(out.cpuid, cpuid, 48));
 	CU_ASSERT(out.msr_bytes == 16 && !memcmp(out.msr, msr, 16));
 	CU_ASSERT_STRING_EQUAL(out.config, config);
+	CU_ASSERT(out.tsc_mode == 2 && out.tsc_khz == 2894560);
 	remus_xen_description_free(&out);
 	free(json);
 }
@@ -121,6 +125,10 @@ static void test_description_refused(void)
 		{TEXT("a", "pvh", "4.17", "10", "40", LEAF, "zz112233445566778899aabbccddeeff", "{}"),
 		 "hexadecimal"},
 		{TEXT("a", "pvh", "4.17", "10", "40", "", "", "7"), "no Xen guest"},
+		{TEXT("a", "pvh", "4.17", "10", "40", "", "", "{},\"tsc\":{\"mode\":4,\"khz\":1}"), "mode 4"},
+		{TEXT("a", "pvh", "4.17", "10", "40", "", "", "{},\"tsc\":{\"mode\":0,\"khz\":-1}"),
+		 "-1 kHz"},
+		{TEXT("a", "pvh", "4.17", "10", "40", "", "", "{},\"tsc\":[]"), "0 kHz"},
 	};
 
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(cases); i++) {
@@ -128,6 +136,62 @@ static void test_description_refused(void)
 		struct remus_error err = REMUS_ERROR_INIT;
 		CU_ASSERT(remus_xen_description_parse(cases[i].json, &out, &err) < 0);
 		UNIT_ASSERT_MESSAGE(err, cases[i].word);
+	}
+}
+
+static void test_time_offset(void)
+{
+	static const struct {
+		const char *config, *key, *zone;
+		int64_t offset;
+	} cases[] = {
+		{"{}", NULL, "UTC", 0},
+		{NULL, NULL, "UTC", 0},
+		{"{\"b_info\":{\"rtc_timeoffset\":3600}}", NULL, "UTC", 3600},
+		{"{\"b_info\":{\"rtc_timeoffset\":4294963696}}", NULL, "UTC", -3600},
+		{"{\"b_info\":{\"localtime\":true}}", NULL, "XXX-5", 18000},
+		{"{\"b_info\":{\"localtime\":true,\"rtc_timeoffset\":1}}", "", "XXX+5", -17999},
+		{"{\"b_info\":{\"rtc_timeoffset\":3600}}", "-7", "UTC", -7},
+		{"{\"b_info\":{\"rtc_timeoffset\":3600}}", "0", "UTC", 0},
+		{"{\"b_info\":{\"rtc_timeoffset\":3600}}", "7x", "UTC", 3600},
+		{"{\"b_info\":{\"rtc_timeoffset\":3600}}", "99999999999", "UTC", 3600},
+	};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(cases); i++) {
+		setenv("TZ", cases[i].zone, 1);
+		tzset();
+		CU_ASSERT_EQUAL(remus_xen_time_offset(cases[i].config, cases[i].key, 1795000000),
+				cases[i].offset);
+	}
+}
+
+static void test_tsc(void)
+{
+	static const struct {
+		uint32_t mode, khz, host;
+		int severity; /* -1: nothing is said */
+		const char *word;
+	} cases[] = {
+		{0, 0, 2000000, -1, ""},
+		{0, 2000000, 2000000, REMUS_FINDING_OK, "2000000 kHz"},
+		{0, 2000000, 2000001, REMUS_FINDING_WARNING, "emulated after a failover"},
+		{0, 2000000, 0, REMUS_FINDING_WARNING, "doesn't tell"},
+		{1, 2000000, 3000000, REMUS_FINDING_OK, "here as there"},
+		{2, 2000000, 3000000, REMUS_FINDING_WARNING, "wrong rate"},
+		{2, 2000000, 2000000, REMUS_FINDING_OK, "2000000 kHz"},
+	};
+	static struct remus_report report;
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(cases); i++) {
+		struct remus_xen_description d = {
+			.name = "web1", .tsc_mode = cases[i].mode, .tsc_khz = cases[i].khz};
+		memset(&report, 0, sizeof report);
+		remus_xen_check_tsc(&d, cases[i].host, &report);
+		CU_ASSERT_EQUAL_FATAL(report.count, cases[i].severity >= 0);
+		if (!report.count)
+			continue;
+		CU_ASSERT_EQUAL((int)report.list[0].severity, cases[i].severity);
+		CU_ASSERT(strstr(report.list[0].what, cases[i].word) != NULL);
 	}
 }
 
@@ -165,6 +229,8 @@ static const struct unit_case cases[] = {
 	{"description: round trip", test_description},
 	{"description: refused", test_description_refused},
 	{"description: interfaces", test_nics},
+	{"time offset", test_time_offset},
+	{"tsc", test_tsc},
 };
 
 UNIT_MAIN("xen-facts", cases)

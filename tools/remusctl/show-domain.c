@@ -78,6 +78,18 @@ static void epochs(const struct block *b)
 	FIELD(b, "lag", "%s", ctl_us(lag.text, ctl_get_ms(b->domain, "lag_ms")));
 }
 
+static void overload(const struct block *b)
+{
+	if (!ctl_get(b->domain, "overload"))
+		return;
+	FIELD(b, "overload", "%s: the last epoch took %.1f ms, of %" PRIu64 " that it may; policy %s",
+	      ctl_is_overloaded(b->domain) ? "YES" : "no", ctl_get_real(b->domain, "overload.interval_ms"),
+	      count(b, "overload.max_interval_ms"), word(b, "overload.policy"));
+	if (count(b, "overload.throttle_percent"))
+		FIELD(b, "throttled", "the guest stands still for %" PRIu64 " %% of the time",
+		      count(b, "overload.throttle_percent"));
+}
+
 static void times(const struct block *b)
 {
 	struct number n[8];
@@ -92,6 +104,50 @@ static void times(const struct block *b)
 	if (count(b, "commit_us.max"))
 		FIELD(b, "commit", "p50 %s, p99 %s, max %s", us(b, &n[0], "commit_us.p50"),
 		      us(b, &n[1], "commit_us.p99"), us(b, &n[2], "commit_us.max"));
+}
+
+/* What an operator who sees `st` in the guest's vmstat looks for. */
+static void standing(const struct block *b)
+{
+	if (strcmp(word(b, "role"), "primary") || !ctl_get(b->domain, "pause_share"))
+		return;
+	FIELD(b, "paused", "%.1f %% of the last minute, to take checkpoints",
+	      ctl_get_real(b->domain, "pause_share"));
+}
+
+static const char *synchronised(const struct block *b, const char *path)
+{
+	const json_t *value = ctl_get(b->domain, path);
+
+	return json_is_true(value) ? "synchronised" : json_is_false(value) ? "NOT synchronised" : "not known";
+}
+
+static void clocks(const struct block *b)
+{
+	if (!ctl_get(b->domain, "clock"))
+		return;
+	if (ctl_get(b->domain, "clock.offset_us"))
+		FIELD(b, "clocks",
+		      "here %s, there %s; the other host's is %+.3f ms from this one's, give or take %.3f ms",
+		      synchronised(b, "clock.synchronised"), synchronised(b, "clock.peer_synchronised"),
+		      ctl_get_real(b->domain, "clock.offset_us") / 1000.0,
+		      ctl_get_real(b->domain, "clock.error_us") / 1000.0);
+	else
+		FIELD(b, "clocks", "here %s, there %s; not compared yet",
+		      synchronised(b, "clock.synchronised"), synchronised(b, "clock.peer_synchronised"));
+	if (ctl_get(b->domain, "clock.gap_ms"))
+		FIELD(b, "guest time",
+		      "it stood still for %.3f ms, give or take %.3f ms; the right time is that of %s",
+		      ctl_get_real(b->domain, "clock.gap_ms"), ctl_get_real(b->domain, "clock.gap_error_ms"),
+		      strcmp(word(b, "clock.source"), "here") ? "the primary that was" : "this host");
+}
+
+static void warnings(const struct block *b)
+{
+	const json_t *list = ctl_get(b->domain, "warnings"), *one;
+	size_t i;
+
+	json_array_foreach(list, i, one) FIELD(b, "warning", "%s", ctl_get_word(one, "text"));
 }
 
 static void traffic(const struct block *b)
@@ -208,8 +264,8 @@ static void identity(const struct block *b)
 void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
 {
 	static void (*const parts[])(const struct block *) = {
-		state,	  sync_round, epochs, times,	traffic,  link_and_peer,
-		tracking, memory,     agent,  failover, identity,
+		state,	       warnings, sync_round, epochs, overload, times,	 standing, traffic,
+		link_and_peer, clocks,	 tracking,   memory, agent,    failover, identity,
 	};
 	const struct block b = {out, screen, domain};
 	bool relay = !strcmp(word(&b, "role"), "relay");

@@ -95,6 +95,11 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	c->machine.interval_us = wanted_number(r, "interval_ms", 25) * 1000;
 	c->machine.on_backup_loss =
 		!strcmp(wanted_text(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
+	c->clock_policy =
+		!strcmp(wanted_text(r, "clock", "step"), "slew") ? REMUS_CLOCK_SLEW : REMUS_CLOCK_STEP;
+	c->machine.max_interval_us = wanted_number(r, "max_interval_ms", 0) * 1000;
+	c->machine.on_overload = wanted_overload(r);
+	c->staging_bytes = child->options->staging_bytes;
 	c->link.heartbeat_ms = (uint32_t)wanted_number(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
 	c->link.dead_ms = (uint32_t)wanted_number(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
 	c->renew_wait_ms = (uint32_t)wanted_number(r, "renew_wait_ms", REMUS_DEFAULT_RENEW_WAIT_MS);

@@ -30,8 +30,11 @@ static const struct member {
 	{"egress", LIST, 1, TEXT_MAX, NULL},
 	{"standby_egress", LIST, 1, TEXT_MAX, NULL},
 	{"on_backup_loss", TEXT, 1, 63, "solo hold"},
+	{"clock", TEXT, 1, 63, "step slew"},
 	{"tracking", TEXT, 1, 63, "auto uffd-wp soft-dirty compare"},
 	{"interval_ms", NUMBER, 1, 10000, NULL},
+	{"max_interval_ms", NUMBER, 10, 600000, NULL},
+	{"on_overload", TEXT, 1, 63, "stretch throttle drop"},
 	{"cache_mib", NUMBER, 1, 1048576, NULL},
 	{"hold_mib", NUMBER, 1, 65536, NULL},
 	{"heartbeat_ms", NUMBER, 1, 60000, NULL},
@@ -120,6 +123,10 @@ static int check_meaning(const json_t *request, struct remus_error *err)
 
 	if ((dead ? json_integer_value(dead) : REMUS_DEFAULT_DEAD_MS) < 2 * beat_ms)
 		return remus_fail(err, -EINVAL, "dead_ms must be at least two heartbeats (heartbeat_ms)");
+	const json_t *interval = json_object_get(request, "interval_ms"),
+		     *most = json_object_get(request, "max_interval_ms");
+	if (most && json_integer_value(most) < (interval ? json_integer_value(interval) : 25))
+		return remus_fail(err, -EINVAL, "max_interval_ms must not be less than interval_ms");
 	if (name && (strspn(name, NAME_LETTERS) != strlen(name) || strchr(".-", *name)))
 		return remus_fail(
 			err, -EINVAL,

@@ -15,8 +15,9 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define TOMBSTONES	 16 /* ended sessions that status still shows */
-#define RECEIVER_GRACE_S 90 /* preparing and activating a standby have up to 70 s of their own */
+#define LIVE_MAX	 256 /* sessions (I11) */
+#define TOMBSTONES	 16  /* ended sessions that status still shows */
+#define RECEIVER_GRACE_S 90  /* preparing and activating a standby have up to 70 s of their own */
 
 const char *role_name(enum role role)
 {
@@ -42,6 +43,15 @@ struct session *session_find(struct daemon *d, const char *domain)
 			dead = s;
 	}
 	return dead;
+}
+
+bool sessions_full(const struct daemon *d)
+{
+	unsigned live = 0;
+
+	for (const struct session *s = d->sessions; s; s = s->next)
+		live += s->pid && (s->role != ROLE_RECEIVER || s->admitted);
+	return live >= LIVE_MAX;
 }
 
 static void bury_oldest(struct daemon *d)
@@ -162,6 +172,7 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 {
 	const char *locator;
 
+	bool was_undecided = receiver_undecided(s->status);
 	note_state(s, json_object_get(status, "state"));
 	json_object_update(s->status, status);
 	locator = json_string_value(json_object_get(status, "domain"));
@@ -176,7 +187,8 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 		fresh |= !s->active;
 		s->active = true;
 	}
-	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run */
+	fresh |= s->role == ROLE_RECEIVER && receiver_undecided(s->status) != was_undecided;
+	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run, or must not be killed */
 		record_write(&d->options, s);
 }
 
@@ -192,6 +204,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 {
 	static char why[256];
 
+	if (sessions_full(d))
+		return "this host has as many sessions as it may have";
 	for (struct session *s = d->sessions; s; s = s->next) {
 		if (s == mine)
 			continue;
@@ -302,6 +316,8 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		json_decref(s->sockets);
 		s->sockets = json_incref(json_object_get(message, "paths"));
 		record_write(&d->options, s);
+	} else if (!strcmp(type, "exit")) {
+		s->last_word = (int)json_integer_value(json_object_get(message, "status"));
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
 		record_write(&d->options, s);
@@ -325,6 +341,10 @@ void session_readable(struct daemon *d, struct session *s)
 	for (;;) {
 		int error;
 		json_t *message = message_receive(s->fd, &error);
+		if (!message && error == 0 && s->adopted && !s->reaping) {
+			session_adopted_ended(d, s);
+			return;
+		}
 		if (!message)
 			return; /* EAGAIN, or EOF: SIGCHLD tells */
 		s->heard_us = remus_now_us();

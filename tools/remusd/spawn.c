@@ -158,6 +158,6 @@ int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus
 	s->role = ROLE_RECEIVER;
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
-		_exit(receiver_main(&child, socket));
+		_exit(child_exit(&child, receiver_main(&child, socket)));
 	return pid < 0 ? (int)pid : 0;
 }

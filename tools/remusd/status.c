@@ -89,6 +89,14 @@ json_t *agent_json(const struct remus_agent_status *a)
 	return o;
 }
 
+/* How the policy of primary_overload.c stands. */
+static json_t *overload(const struct remus_status *s)
+{
+	return json_pack("{s:s, s:b, s:o, s:o, s:o}", "policy", s->on_overload, "now", s->overloaded,
+			 "max_interval_ms", number(s->max_interval_us / 1000), "interval_ms",
+			 milliseconds(s->turn_us), "throttle_percent", number(s->throttle));
+}
+
 /* A relay has no session figures: only what it knows, so that those of the session before stay visible. */
 static json_t *relay_json(const struct remus_status *s)
 {
@@ -103,6 +111,45 @@ static json_t *relay_json(const struct remus_status *s)
 	if (s->agent.known && s->agent.phase != REMUS_RENEWAL_NONE)
 		json_object_set_new(o, "agent", agent_json(&s->agent));
 	return o;
+}
+
+static json_t *synchronised(bool known, const struct remus_clock_sync *sync)
+{
+	return known ? json_boolean(sync->synchronised) : json_null();
+}
+
+static json_t *clocks(const struct remus_clock_status *c)
+{
+	json_t *o = json_pack("{s:s, s:o, s:o}", "policy", remus_clock_policy_name(c->policy), "synchronised",
+			      synchronised(true, &c->here), "peer_synchronised",
+			      synchronised(c->peer_known, &c->peer));
+	const struct remus_truth *t = &c->truth;
+
+	if (c->known) {
+		json_object_set_new(o, "offset_us", json_integer((json_int_t)c->offset_us));
+		json_object_set_new(o, "error_us", number(c->error_us));
+	}
+	if (!c->activated)
+		return o;
+	json_object_set_new(o, "source", json_string(remus_time_source_name(t->source)));
+	json_object_set_new(o, "gap_ms", json_real((double)t->gap_ns / 1e6));
+	json_object_set_new(o, "gap_error_ms", json_real((double)t->gap_error_ns / 1e6));
+	json_object_set_new(o, "correction_ms", json_real((double)t->correction_ns / 1e6));
+	json_object_set_new(o, "correction_error_ms", json_real((double)t->error_ns / 1e6));
+	json_object_set_new(o, "utc_error_ms",
+			    t->utc_error_ns == UINT64_MAX ? json_null()
+							  : json_real((double)t->utc_error_ns / 1e6));
+	return o;
+}
+
+static json_t *warnings(const struct remus_clock_status *c)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < c->warnings; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s}", "subject", c->warning[i].subject, "text",
+						      c->warning[i].text));
+	return list;
 }
 
 json_t *status_json(const struct remus_status *s)
@@ -121,7 +168,12 @@ json_t *status_json(const struct remus_status *s)
 				      number(s->epochs_committed), "aborted", number(s->epochs_aborted)));
 	json_object_set_new(o, "pause_us", pause(s));
 	json_object_set_new(o, "own_us", quantiles(&s->own));
+	json_object_set_new(o, "pause_share", json_real(s->pause_share));
+	json_object_set_new(o, "clock", clocks(&s->clock));
+	json_object_set_new(o, "warnings", warnings(&s->clock));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));
+	if (s->on_overload)
+		json_object_set_new(o, "overload", overload(s));
 	json_object_set_new(o, "lag_ms", milliseconds(s->lag_us));
 	json_object_set_new(o, "dirty_pages",
 			    json_pack("{s:o, s:f}", "last", number(s->dirty_last), "mean", s->dirty_mean));

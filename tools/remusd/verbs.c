@@ -38,6 +38,7 @@ static bool stop_relay(struct daemon *d, struct session *s)
 {
 	unsigned id = s->id;
 
+	s->reaping = true;
 	session_command(s, "quit");
 	struct pollfd pfd = {.fd = s->fd, .events = POLLIN};
 	uint64_t end = remus_now_us() + RELAY_STOP_MS * 1000u;
@@ -57,8 +58,12 @@ static bool stop_relay(struct daemon *d, struct session *s)
 static bool protect_new(struct daemon *d, struct client *c, const char *domain, const char *name,
 			struct session **out)
 {
-	struct session *s = session_new(d, ROLE_ENGINE, name, domain);
+	struct session *s = sessions_full(d) ? NULL : session_new(d, ROLE_ENGINE, name, domain);
 
+	if (!s && sessions_full(d)) {
+		client_error(c, -EBUSY, "this host has as many sessions as it may have");
+		return false;
+	}
 	if (!s) {
 		client_error(c, -ENOMEM, "no memory");
 		return false;
@@ -222,6 +227,10 @@ static void verb_attach(struct daemon *d, struct client *c, json_t *request)
 	struct session *s = session_find(d, domain);
 	if (s && s->pid) {
 		client_error(c, -EBUSY, "its network is forwarded already");
+		return;
+	}
+	if (sessions_full(d)) {
+		client_error(c, -EBUSY, "this host has as many sessions as it may have");
 		return;
 	}
 	guest_name(domain, derived);

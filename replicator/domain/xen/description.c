@@ -12,7 +12,8 @@
 #define PAGES_MAX   (UINT64_C(1) << 32) /* 16 TiB */
 #define CPUID_ENTRY 24u			/* bytes of xen_cpuid_leaf_t */
 #define MSR_ENTRY   16u			/* bytes of xen_msr_entry_t */
-#define POLICY_MAX  16384u		/* bytes; 4.17 makes some 60 leaves and 2 MSRs */
+#define TSC_KHZ_MAX 100000000
+#define POLICY_MAX  16384u /* bytes; 4.17 makes some 60 leaves and 2 MSRs */
 
 static const char *const types[] = {[REMUS_XEN_PVH] = "pvh", [REMUS_XEN_PV] = "pv"};
 
@@ -74,6 +75,10 @@ int remus_xen_describe(const struct remus_xen_description *in, char **json, stru
 				   cpuid ? cpuid : "", "msr", msr ? msr : "", "config", config);
 	if (object && in->type == REMUS_XEN_PV)
 		json_object_set_new(object, "width", json_integer(in->width));
+	if (object && in->tsc_khz)
+		json_object_set_new(object, "tsc",
+				    json_pack("{s:I, s:I}", "mode", (json_int_t)in->tsc_mode, "khz",
+					      (json_int_t)in->tsc_khz));
 	if (object)
 		*json = json_dumps(object, JSON_COMPACT);
 	json_decref(object);
@@ -113,6 +118,21 @@ static int check_type(const char *type, const json_t *width, struct remus_xen_de
 	return 0;
 }
 
+static int parse_tsc(const json_t *tsc, struct remus_xen_description *out, struct remus_error *err)
+{
+	json_int_t mode = json_integer_value(json_object_get(tsc, "mode"));
+	json_int_t khz = json_integer_value(json_object_get(tsc, "khz"));
+
+	if (!tsc)
+		return 0;
+	if (mode < 0 || mode > 3 || khz <= 0 || khz > TSC_KHZ_MAX)
+		return remus_fail(err, -EBADMSG, "description of a Xen guest: a TSC of mode %lld, %lld kHz",
+				  (long long)mode, (long long)khz);
+	out->tsc_mode = (uint32_t)mode;
+	out->tsc_khz = (uint32_t)khz;
+	return 0;
+}
+
 static int parse(json_t *object, struct remus_xen_description *out, struct remus_error *err)
 {
 	const char *type, *name, *version, *cpuid, *msr;
@@ -141,7 +161,9 @@ static int parse(json_t *object, struct remus_xen_description *out, struct remus
 				  (long long)pages, (long long)memory);
 	out->pages = (uint64_t)pages;
 	out->memory_kib = (uint64_t)memory;
-	rc = check_name(name, err);
+	rc = parse_tsc(json_object_get(object, "tsc"), out, err);
+	if (rc == 0)
+		rc = check_name(name, err);
 	if (rc == 0)
 		rc = from_hex("cpuid", cpuid, CPUID_ENTRY, &out->cpuid, &out->cpuid_bytes, err);
 	if (rc == 0)

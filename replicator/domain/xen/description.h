@@ -5,7 +5,7 @@
  *   {"xen":1, "type":"pvh", "name":"web1", "version":"4.17", "pages":1044480, "memory_kib":131072,
  *    "cpuid":"<hex>", "msr":"<hex>", "config":{libxl's own JSON of the domain's configuration}}
  *
- * and of a PV guest "type":"pv", "width":8 (bytes of its words; 4 for a 32-bit guest). cpuid and msr are the domain's CPU policy as xc_cpu_policy_serialise() gives it. The parser is given a peer's
+ * also "tsc":{"mode":0,"khz":2894560}, as Xen numbers the modes, which release 0.1 doesn't have; and of a PV guest "type":"pv", "width":8 (bytes of its words; 4 for a 32-bit guest). cpuid and msr are the domain's CPU policy as xc_cpu_policy_serialise() gives it. The parser is given a peer's
  * text: everything is bounded, lengths are checked, and the name can't leave its place in xenstore.
  */
 #ifndef REMUS_XEN_DESCRIPTION_H
@@ -28,7 +28,8 @@ struct remus_xen_description {
 	uint64_t memory_kib;   /* that the guest has */
 	uint8_t *cpuid, *msr;  /* owned */
 	size_t cpuid_bytes, msr_bytes;
-	char *config; /* owned; JSON text */
+	char *config;		    /* owned; JSON text */
+	uint32_t tsc_mode, tsc_khz; /* what it counts on; kHz 0 = unknown */
 };
 
 /* The interfaces in the configuration, as domain @domid will have them. Returns how many. */

@@ -23,6 +23,7 @@
 #include "remus/bitmap.h"
 #include "remus/log.h"
 #include "remus/util.h"
+#include "clocks.h"
 
 #define LOOK_US 1000000u
 #define STALE_ASK_US \
@@ -59,6 +60,21 @@ static int open_watch(struct remus_xen_domain *d, struct remus_error *err)
 	return 0;
 }
 
+/* Neither changes while it lives: libxl set the offset when it was built, or a failover before it ran here. */
+static void know_clock(struct remus_xen_domain *d)
+{
+	const struct remus_xen_description *guest = &d->guest.description;
+	REMUS_AUTO_FREE char *key = remus_xen_read(&d->xen, d->domid, REMUS_XEN_TIME_OFFSET);
+
+	d->clock = (struct remus_guest_clock){
+		.tsc_known = guest->tsc_khz > 0,
+		.tsc_mode = guest->tsc_mode,
+		.tsc_khz = guest->tsc_khz,
+		.offset_known = true,
+		.offset_s = remus_xen_time_offset(guest->config, key, time(NULL)),
+	};
+}
+
 static int domain_open(const char *locator, const struct remus_domain_config *config,
 		       struct remus_domain **out, struct remus_error *err)
 {
@@ -87,12 +103,19 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	d->kind = d->guest.description.type == REMUS_XEN_PV ? &remus_xen_pv : &remus_xen_pvh;
 	if (rc == 0)
 		rc = d->kind->open(d, err);
+	if (rc == 0)
+		know_clock(d);
 	if (rc < 0) {
 		domain_close(&d->base);
 		return rc;
 	}
 	*out = &d->base;
 	return 0;
+}
+
+static void domain_clock(struct remus_domain *base, struct remus_guest_clock *out)
+{
+	*out = of(base)->clock;
 }
 
 static const char *domain_name(struct remus_domain *base)
@@ -315,6 +338,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.pause = domain_pause,
 	.resume = domain_resume,
 	.save_state = domain_save_state,
+	.clock = domain_clock,
 	.copy = domain_copy,
 	.event_fd = domain_event_fd,
 	.next_event = domain_next_event,

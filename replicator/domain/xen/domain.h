@@ -21,6 +21,7 @@ struct remus_xen_domain {
 	struct remus_xen_suspend suspend;
 	bool suspendable; /* suspend is open */
 	bool over;	  /* its end was told */
+	struct remus_guest_clock clock;
 	uint64_t looked_us;
 	char *run_dir; /* of the session */
 	struct remus_xen_agent agent;

@@ -235,6 +235,10 @@ static void read_facts(const struct remus_xen_handles *xen, uint32_t domid, cons
 		rc = read_policy(xen, domid, d, &err);
 	if (rc < 0)
 		remus_report_error(report, "guest", NULL, &err);
+	uint32_t incarnation;
+	uint64_t nsec;
+	if (xc_domain_get_tsc_info(xen->xch, domid, &d->tsc_mode, &nsec, &d->tsc_khz, &incarnation))
+		d->tsc_khz = 0; /* nothing fails for it */
 	d->pages = last + 1;
 	d->memory_kib = (uint64_t)info->nr_pages * 4;
 }

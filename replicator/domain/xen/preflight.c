@@ -10,6 +10,7 @@
 #include "handles.h"
 #include "needs.h"
 #include "remus/host.h"
+#include "clocks.h"
 
 #define OVERHEAD_KIB 16384u /* Xen's own tables for a small guest, with room to spare */
 
@@ -119,6 +120,13 @@ static void check_memory(const struct remus_xen_handles *xen, const struct remus
 				report);
 }
 
+static uint32_t host_khz(const struct remus_xen_handles *xen)
+{
+	xc_physinfo_t info;
+
+	return xc_physinfo(xen->xch, &info) ? 0 : info.cpu_khz;
+}
+
 void remus_xen_preflight(const struct remus_xen_description *d, const char *standby,
 			 struct remus_report *report)
 {
@@ -132,6 +140,7 @@ void remus_xen_preflight(const struct remus_xen_description *d, const char *stan
 		check_names(&xen, d, standby, report);
 		check_memory(&xen, d, report);
 		check_policy(&xen, d, standby, report);
+		remus_xen_check_tsc(d, host_khz(&xen), report);
 		remus_xen_close(&xen);
 	}
 	remus_xen_check_needs(d, &remus_xen_places, report);

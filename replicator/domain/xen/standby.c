@@ -35,6 +35,7 @@
 #include "shadow.h"
 #include "space.h"
 #include "state.h"
+#include "wallclock.h"
 
 #define EARLY_PAGES 4096u /* of the first copy, sent ahead of the first commit: 16 MiB */
 #define FEED_MS	    20000 /* without libxl taking a byte */
@@ -55,8 +56,9 @@ struct standby {
 	uint32_t domid;
 	bool broken; /* the domain is lost; the shadow isn't */
 	bool activated, over;
+	struct remus_xen_wallclock wallclock; /* as set_time() chose it */
+	struct remus_error early;	      /* why feeding ahead failed, for commit() to tell */
 	struct remus_xen_agent agent; /* of the activated guest */
-	struct remus_error early;     /* why feeding ahead failed, for commit() to tell */
 	char *run_dir;
 	char name[REMUS_XEN_NAME_MAX + 16], locator[REMUS_XEN_NAME_MAX + 8];
 };
@@ -304,6 +306,14 @@ static void standby_check(const char *description, const struct remus_standby_co
 	remus_xen_description_free(&s.description);
 }
 
+/* What works, but somebody should know. */
+static void tell_warnings(const struct remus_report *report)
+{
+	for (uint32_t i = 0; i < report->count; i++)
+		if (report->list[i].severity == REMUS_FINDING_WARNING)
+			remus_warn("%s; %s", report->list[i].what, report->list[i].remedy);
+}
+
 static int standby_create(const char *description, const struct remus_standby_config *config,
 			  struct remus_standby **out, struct remus_error *err)
 {
@@ -319,6 +329,7 @@ static int standby_create(const char *description, const struct remus_standby_co
 	if (rc == 0) {
 		examine(s, description, &report);
 		rc = remus_report_first(&report, err);
+		tell_warnings(&report);
 	}
 	uint64_t pages = s->description.pages;
 	if (rc == 0)
@@ -419,6 +430,14 @@ static void say_suspendable(const struct standby *s)
 	remus_xen_close(&xen);
 }
 
+static int standby_set_time(struct remus_standby *base, const struct remus_truth *truth,
+			    const struct remus_guest_clock *guest, struct remus_error *err)
+{
+	struct standby *s = of(base);
+
+	return remus_xen_wallclock_choose(&s->wallclock, s->description.name, truth, guest, err);
+}
+
 static int standby_activate(struct remus_standby *base, struct remus_error *err)
 {
 	struct standby *s = of(base);
@@ -432,6 +451,8 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 		return 0;
 	if (s->broken)
 		rc = rebuild(s, err);
+	if (rc == 0)
+		remus_xen_wallclock_apply(&s->wallclock, s->domid, s->description.name);
 	if (rc == 0)
 		rc = run(s, err);
 	if (rc < 0 && !s->broken && domain_there(s, &runs) && runs) {
@@ -519,6 +540,7 @@ const struct remus_standby_ops remus_xen_standby_ops = {
 	.pages = standby_pages,
 	.page = standby_page,
 	.commit = standby_commit,
+	.set_time = standby_set_time,
 	.activate = standby_activate,
 	.nics = standby_nics,
 	.locator = standby_locator,

@@ -209,6 +209,8 @@ class Host:
                   f"reboot=t panic=-1 remus.ip={GUEST_IP4}/24 remus.ip6={GUEST_IP6}/64 "
                   f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']} "
                   f"remus.agent={int(plan['agent'])} remus.sample_ms={plan.get('sample_ms', 0)}")
+        if plan.get("sample_ms"):  # without it the kernel counts timer interrupts, and a busy host lets some of them fall
+            append += " clocksource=tsc tsc=reliable"
         net, switch = os.path.join(self.guest, "net"), os.path.join(self.guest, "switch")
         machine = "microvm,acpi=on,pit=on,pic=on,suppress-vmdesc=on,memory-backend=ram0"
         if q35:

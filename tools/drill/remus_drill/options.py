@@ -7,6 +7,7 @@ FAULTS = {
     "host": "everything of host a is killed at once, its links go down in the same instant (default)",
     "engine": "only the engine of host a is killed",
     "qemu": "only the guest's QEMU on host a is killed",
+    "freeze": "everything of host a stands still (SIGSTOP, its guest too) for 5 s and then goes on, as after a suspend",
     "link": "the replication link is cut, both hosts live on",
     "backup": "everything of host b is killed; then host b comes back and the guest is protected again",
     "none": "no fault: the guest is handed over in order (remusctl failover)",

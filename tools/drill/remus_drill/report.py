@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict: which conditions held, the JSON object, and the text for people. Pure: facts in, words out."""
 
-SURVIVORS = {"host": "b", "qemu": "b", "none": "b", "backup": "a", "engine": "ab", "link": "ab", "shutdown": ""}
+SURVIVORS = {"host": "b", "freeze": "b", "qemu": "b", "none": "b", "backup": "a", "engine": "ab", "link": "ab", "shutdown": ""}
 
 
 def _client_failures(client, fault):
