@@ -82,7 +82,8 @@ void backup_clock_status(struct backup *b)
 {
 	struct remus_clock_status *s = &b->status.clock;
 
-	shell_clock_look(&b->watch, b->link, s, &(struct shell_voice){b->up->context, b->up->event});
+	if (b->guest->standby) /* not for who only asks, or isn't known yet */
+		shell_clock_look(&b->watch, b->link, s, &(struct shell_voice){b->up->context, b->up->event});
 	s->policy = b->clock.facts.policy;
 	s->activated = b->truth_known;
 	s->truth = b->truth;

@@ -39,10 +39,10 @@ static void look_for_step(struct shell_clock *c, const struct remus_clock_readin
 	c->raw_ns = now->raw_ns;
 }
 
-static bool stood(const struct remus_clock_status *before, const char *text)
+static bool stood(const struct remus_clock_status *before, const char *subject)
 {
 	for (unsigned i = 0; i < before->warnings; i++)
-		if (!strcmp(before->warning[i].subject, text))
+		if (!strcmp(before->warning[i].subject, subject))
 			return true;
 	return false;
 }
@@ -95,9 +95,9 @@ void shell_clock_look(struct shell_clock *c, struct remus_link *link, struct rem
 	if (!c->report)
 		return;
 	memset(c->report, 0, sizeof *c->report);
-	remus_host_check_clock(&s->here, "this host", c->report);
+	remus_host_check_clock(&s->here, false, c->report);
 	if (s->peer_known)
-		remus_host_check_clock(&s->peer, "the other host", c->report);
+		remus_host_check_clock(&s->peer, true, c->report);
 	if (stats.clock_samples >= SAMPLES_MIN)
 		remus_host_check_skew(s->offset_us, s->error_us, c->report);
 	take_warnings(c->report, s, v);

@@ -11,15 +11,16 @@
 
 #define RUN_NTP "run an NTP client on that host (chrony, systemd-timesyncd) and let it settle"
 
-void remus_host_check_clock(const struct remus_clock_sync *sync, const char *whose,
-			    struct remus_report *report)
+void remus_host_check_clock(const struct remus_clock_sync *sync, bool peers, struct remus_report *report)
 {
+	const char *subject = peers ? "peer-clock" : "clock", *whose = peers ? "the other host" : "this host";
+
 	if (sync->synchronised)
-		remus_report_ok(report, "clock", "the clock of %s is synchronised, to within %" PRIu64 " ms",
+		remus_report_ok(report, subject, "the clock of %s is synchronised, to within %" PRIu64 " ms",
 				whose, sync->error_ns / 1000000);
 	else
 		remus_report_warn(
-			report, "clock", RUN_NTP,
+			report, subject, RUN_NTP,
 			"the clock of %s is not synchronised: a guest's time is carried from host to host "
 			"all the same, but it is only as right as a host's that is",
 			whose);
@@ -34,7 +35,7 @@ void remus_host_check(struct remus_report *report)
 	if (!uname(&kernel))
 		remus_report_ok(report, "remus", "remus %s on Linux %.64s", PACKAGE_VERSION, kernel.release);
 	remus_clock_sync(&sync);
-	remus_host_check_clock(&sync, "this host", report);
+	remus_host_check_clock(&sync, false, report);
 }
 
 uint64_t remus_host_memory_kib(void)

@@ -3,6 +3,7 @@
 #ifndef REMUS_HOST_H
 #define REMUS_HOST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "remus/clock.h"
 #include "remus/findings.h"
@@ -14,9 +15,8 @@
 /* Fills report->release, and says which release and kernel this is and whether its clock is synchronised. */
 void remus_host_check(struct remus_report *report);
 
-/* Is the wall clock of @whose ("this host", "the other host") synchronised? */
-void remus_host_check_clock(const struct remus_clock_sync *sync, const char *whose,
-			    struct remus_report *report);
+/* Is the wall clock synchronised, the @peers or this host's? Subjects "peer-clock" and "clock". */
+void remus_host_check_clock(const struct remus_clock_sync *sync, bool peers, struct remus_report *report);
 
 /* KiB that this kernel can still give to programs (MemAvailable), 0 = it doesn't say. */
 uint64_t remus_host_memory_kib(void);

@@ -52,6 +52,43 @@ static void shares_are_of_the_last_minute(void)
 	CU_ASSERT(about(shell_share_percent(&share, t + 1500 * second), 100));
 }
 
+static char heard[256];
+
+static void hear(void *context, enum remus_level level, const char *kind, const char *text)
+{
+	CU_ASSERT(context == heard && level == REMUS_LEVEL_WARNING && !strcmp(kind, "clock"));
+	snprintf(heard, sizeof heard, "%s", text);
+}
+
+/* As if the last look had been two seconds ago, when the wall clock stood @ms less ahead of the raw one. */
+static void look(int64_t ms)
+{
+	const struct shell_voice voice = {heard, hear};
+	struct remus_clock_status status = {0};
+	struct remus_clock_reading now;
+	struct shell_clock clock = {0};
+
+	remus_clock_read(&now);
+	clock.raw_ns = now.raw_ns - 2000000000;
+	clock.wall_ns = now.realtime_ns - (int64_t)now.raw_ns - ms * 1000000;
+	heard[0] = 0;
+	shell_clock_look(&clock, NULL, &status, &voice);
+	CU_ASSERT(clock.raw_ns >= now.raw_ns && !status.known && !status.peer_known);
+	shell_clock_end(&clock);
+}
+
+static void a_clock_that_is_set_is_told_of(void)
+{
+	look(5000);
+	CU_ASSERT(strstr(heard, "set forward by 5000 ms") || strstr(heard, "set forward by 4999 ms"));
+	look(-5000);
+	CU_ASSERT(strstr(heard, "set back by 5000 ms") || strstr(heard, "set back by 4999 ms"));
+	look(160); /* 8 % of two seconds: slewed */
+	CU_ASSERT_STRING_EQUAL(heard, "");
+	look(0);
+	CU_ASSERT_STRING_EQUAL(heard, "");
+}
+
 static void quantiles_are_of_the_last_values(void)
 {
 	static struct shell_samples samples;
@@ -143,6 +180,7 @@ static const struct unit_case cases[] = {
 	{"timers come in time", timers_come_in_time},
 	{"quantiles are of the last values", quantiles_are_of_the_last_values},
 	{"shares are of the last minute", shares_are_of_the_last_minute},
+	{"a clock that is set is told of", a_clock_that_is_set_is_told_of},
 	{"a failing action ends its step", a_failing_action_ends_its_step},
 	{"a full trace is put aside (I11)", a_full_trace_is_put_aside},
 };

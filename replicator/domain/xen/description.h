@@ -5,8 +5,10 @@
  *   {"xen":1, "type":"pvh", "name":"web1", "version":"4.17", "pages":1044480, "memory_kib":131072,
  *    "cpuid":"<hex>", "msr":"<hex>", "config":{libxl's own JSON of the domain's configuration}}
  *
- * also "tsc":{"mode":0,"khz":2894560}, as Xen numbers the modes, which release 0.1 doesn't have; and of a PV guest "type":"pv", "width":8 (bytes of its words; 4 for a 32-bit guest). cpuid and msr are the domain's CPU policy as xc_cpu_policy_serialise() gives it. The parser is given a peer's
- * text: everything is bounded, lengths are checked, and the name can't leave its place in xenstore.
+ * also "tsc":{"mode":0,"khz":2894560}, as Xen numbers the modes (release 0.1 doesn't have it); and of a PV guest
+ * "type":"pv", "width":8 (bytes of its words; 4 for a 32-bit guest). cpuid and msr are the domain's CPU policy as
+ * xc_cpu_policy_serialise() gives it. The parser is given a peer's text: everything is bounded,
+ * lengths are checked, and the name can't leave its place in xenstore.
  */
 #ifndef REMUS_XEN_DESCRIPTION_H
 #define REMUS_XEN_DESCRIPTION_H
