@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 
 extern char **environ;
@@ -223,7 +224,7 @@ static int main_apart(char **argv)
 	bool backup = !strcmp(argv[1], "backup");
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (!r || getppid() != atoi(argv[5]))
+	if (!r || getppid() != atoi(argv[5]) || remus_fault_arm(getenv(REMUS_FAULT_VARIABLE), NULL) < 0)
 		return 1;
 	lay(r, argv[2]);
 	snprintf(r->relay.port, sizeof r->relay.port, "%s", argv[3]);

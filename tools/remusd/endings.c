@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -146,6 +147,7 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 		s = s->next;
 	if (!s)
 		return; /* a hypervisor whose receiver is gone */
+	(void)REMUS_FAULT(remusd_reap, NULL);
 	session_readable(d, s);
 	close(s->fd);
 	s->fd = -1;

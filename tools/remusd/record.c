@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -81,7 +82,8 @@ void record_write(const struct options *options, const struct session *s)
 	record_path(options, s->id, path);
 	snprintf(fresh, sizeof fresh, "%s.new", path);
 	REMUS_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (!text || fd < 0 || write(fd, text, strlen(text)) < 0 || fsync(fd) < 0 || rename(fresh, path) < 0)
+	if (!text || fd < 0 || write(fd, text, strlen(text)) < 0 || fsync(fd) < 0 ||
+	    REMUS_FAULT(remusd_record, NULL) < 0 || rename(fresh, path) < 0)
 		remus_warn("session record %s: %s", path, strerror(errno));
 }
 
@@ -258,6 +260,8 @@ void records_adopt(struct daemon *d)
 	for (int i = 0; i < count; i++) {
 		char path[PATH_MAX + 80];
 		snprintf(path, sizeof path, "%s/%s", d->options.run_dir, names[i]);
+		if (REMUS_FAULT(remusd_adopt, NULL) < 0)
+			continue;
 		json_t *record = load_settled(path);
 		unlink(path);
 		if (record)

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -236,10 +237,13 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
 	bool check = json_is_true(json_object_get(message, "check"));
+	static struct remus_error err;
 	const char *why;
 	struct remus_key key;
 
-	if (!name || parse_key(message, &key) < 0) {
+	if (REMUS_FAULT(remusd_admit, &err) < 0) {
+		why = err.message;
+	} else if (!name || parse_key(message, &key) < 0) {
 		why = "unusable hello";
 	} else {
 		session_name(s, name);

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "remus/domain.h"
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/netbuf.h"
 #include "remus/util.h"
@@ -40,7 +41,10 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 {
 	int pair[2];
 	int room = 4 * MESSAGE_MAX;
+	int rc = REMUS_FAULT(remusd_spawn, err);
 
+	if (rc < 0)
+		return rc;
 	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
 		return remus_fail_errno(err, "directory %s", s->dir);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
