@@ -355,6 +355,10 @@ static void loop(struct daemon *d)
 			accept_primary(d);
 		for (struct session *s = d->sessions; s; s = s->next)
 			session_watch(d, s);
+		for (struct session *s = d->sessions, *next; s; s = next) {
+			next = s->next;
+			session_retry(d, s);
+		}
 		control_tell_events(d);
 		checks_expire(d);
 		if (d->sweep_us && remus_now_us() >= d->sweep_us)

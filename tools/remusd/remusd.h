@@ -69,14 +69,16 @@ struct session {
 	unsigned id;
 	enum role role;
 	char name[128], locator[256], dir[PATH_MAX];
-	pid_t pid;		/* of the child, 0 = none: the session is over and kept to be shown */
-	int fd;			/* to the child */
-	uint64_t since_us;	/* the child's start */
-	uint64_t heard_us;	/* its last word */
-	unsigned restarts;	/* of a relay or recovery in a row */
-	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
-	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
-	json_t *status;		/* the last one, docs/control.md */
+	pid_t pid;	    /* of the child, 0 = none: the session is over and kept to be shown */
+	int fd;		    /* to the child */
+	uint64_t since_us;  /* the child's start */
+	uint64_t heard_us;  /* its last word */
+	unsigned restarts;  /* of a relay or recovery in a row */
+	uint64_t retry_us;  /* no child, though the guest needs one: when to try to make it, 0 = no need */
+	bool retry_recover; /* ... which is an engine that takes up after another */
+	json_t *request;    /* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *sockets;    /* engine, relay: those it made at the guest's, or NULL */
+	json_t *status;	    /* the last one, docs/control.md */
 	char since[TIME_STAMP]; /* when the status's state was entered */
 	struct remus_key key;
 	bool keyed;	 /* key is meaningful */
@@ -140,6 +142,8 @@ void checks_expire(struct daemon *d);
 void check_over(struct daemon *d, struct session *s);
 void check_clear(struct session *s);
 /* sessions.c */
+/* Has it a child, or will it have one again? */
+bool session_lives(const struct session *s);
 struct session *session_find(struct daemon *d, const char *domain);
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
 void session_name(struct session *s, const char *name); /* made fit for a file's */
@@ -158,6 +162,10 @@ bool session_wait(struct session *s);
 void session_command(struct session *s, const char *command);
 /* Of a receiver that waits for its arbiter: the operator knows that the guest runs elsewhere. */
 void session_drop_standby(struct session *s);
+/* Make the child that could not be made before. */
+void session_retry(struct daemon *d, struct session *s);
+/* Of a guest whose relay was stopped for a child that could not be made. */
+void session_relay_later(struct daemon *d, struct session *s, const char *why);
 /* End every session in order (@deadline_ms), then kill what is left. */
 void sessions_stop(struct daemon *d, int deadline_ms);
 const char *role_name(enum role role);

@@ -30,6 +30,11 @@ void session_event(struct session *s, const char *level, const char *kind, const
 	events_add(s->name[0] ? s->name : "?", role_name(s->role), level, kind, text);
 }
 
+bool session_lives(const struct session *s)
+{
+	return s->pid || s->retry_us;
+}
+
 struct session *session_find(struct daemon *d, const char *domain)
 {
 	struct session *dead = NULL;
@@ -37,7 +42,7 @@ struct session *session_find(struct daemon *d, const char *domain)
 	for (struct session *s = d->sessions; s; s = s->next) {
 		if (s->role == ROLE_CHECK || (strcmp(s->name, domain) && strcmp(s->locator, domain)))
 			continue;
-		if (s->pid)
+		if (session_lives(s))
 			return s;
 		if (!dead)
 			dead = s;
@@ -51,7 +56,7 @@ static void bury_oldest(struct daemon *d)
 	struct session *oldest = NULL;
 
 	for (struct session *s = d->sessions; s; s = s->next)
-		if (!s->pid) {
+		if (!session_lives(s)) {
 			dead++;
 			oldest = s; /* new ones are put in front */
 		}
@@ -198,8 +203,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 			continue;
 		bool same = s->keyed && !memcmp(s->key.session, key->session, sizeof key->session);
 		bool asks = s->check.id && !memcmp(s->check.key, key->session, sizeof key->session);
-		if (asks ||
-		    (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation))
+		if (asks || (same && session_lives(s) && s->role == ROLE_ENGINE &&
+			     s->key.generation == key->generation))
 			return "the guest runs on this same host: its backup must be another one";
 		if (same && s->key.generation >= key->generation) {
 			snprintf(
