@@ -61,6 +61,15 @@ def processes_in(inode):
     return found
 
 
+def process_state(pid):
+    """Its letter in /proc/PID/stat ("T": stopped), or None."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
 def kill_pid(pid, which=signal.SIGKILL):
     try:
         os.kill(pid, which)
@@ -81,16 +90,18 @@ class Host:
         self.control = os.path.join(self.run, "control")
         self.keys = os.path.join(folder, "tls")
         self.remusd_options = []
+        self.environment = {}  # for the next remusd
         self.qmp = os.path.join(self.guest, "qmp")
         self.serial = os.path.join(folder, "serial.log")
         self.children = []
         self.remusd = None
 
     # ---- processes ----
-    def spawn(self, command, log):
+    def spawn(self, command, log, environment=None):
         with open(os.path.join(self.folder, log), "ab") as out:
             child = subprocess.Popen([*self.namespace.prefix, *command], stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=out, cwd=self.folder, start_new_session=True)
+                                     stderr=out, cwd=self.folder, start_new_session=True,
+                                     env={**os.environ, **(environment or {})})
         self.children.append(child)
         return child
 
@@ -141,8 +152,16 @@ class Host:
     def start_remusd(self):
         command = [find_program("remusd"), "--run-dir", self.run, "--listen", ADDRESS[self.name], "--control",
                    self.control, "--trace", self.trace, "--log-level", "info", *self.remusd_options]
-        self.remusd = self.spawn(command, "remusd.log")
+        self.remusd = self.spawn(command, "remusd.log", self.environment)
         wait_for(f"remusd on host {self.name} to answer on {self.control}", 5, self._answers)
+
+    def log(self):
+        """All that remusd has said."""
+        try:
+            with open(os.path.join(self.folder, "remusd.log"), encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
 
     def _answers(self):
         if self.remusd.poll() is not None:
@@ -198,7 +217,7 @@ class Host:
             return []
 
     # ---- the guest ----
-    def start_guest(self, plan):
+    def start_guest(self, plan, within=60):
         """QEMU, with the command of the field's recipe: microvm, memory in a memfd, a datagram netdev."""
         append = (f"console=ttyS0 quiet tsc_early_khz={plan['tsc_khz']} lpj={plan['tsc_khz'] * 4} no_timer_check "
                   f"reboot=t panic=-1 remus.ip={GUEST_IP4}/24 remus.ip6={GUEST_IP6}/64 "
@@ -223,7 +242,15 @@ class Host:
                 raise DrillError("the guest could not start: " + text.strip()[-300:])
             return "DRILL-READY" in text
         began = time.monotonic()
-        wait_for("the guest to boot (DRILL-READY on its console)", 60, ready, 0.05)
+        try:
+            wait_for("the guest to boot (DRILL-READY on its console)", within, ready, 0.05)
+        except DrillError:
+            qemu.kill()
+            qemu.wait()
+            for path in (self.qmp, net):
+                if os.path.lexists(path):
+                    os.unlink(path)
+            raise
         return time.monotonic() - began
 
     def console(self):
