@@ -208,12 +208,13 @@ static int do_send_epoch(struct primary *p, uint64_t epoch, struct remus_error *
 
 	if (!p->link)
 		return remus_fail(err, -EPIPE, "the link is gone");
-	if (epoch == 1)
-		p->up->armed(p->up->context);
+	int rc = epoch == 1 ? p->up->armed(p->up->context, err) : 0;
+	if (rc < 0)
+		return rc;
 	if (p->resumed_us < p->pause_begin_us)
 		p->resumed_us = remus_now_us(); /* a hand-over doesn't resume */
 	count_epoch(p);
-	int rc = REMUS_FAULT(primary_send, err);
+	rc = REMUS_FAULT(primary_send, err);
 	if (rc == 0)
 		rc = capture_send(p->capture, p->link, &digest, &p->status.wire_bytes, err);
 	if (rc < 0)

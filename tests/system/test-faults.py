@@ -138,12 +138,17 @@ class Struck(SystemTest):
         self.fails("b", "remusd-admit", "remusd-admit")
 
     def test_record_fails(self):
-        """A full disk keeps no record: told, and protection begins all the same."""
-        done, a, b, guest, sink = self.try_at("a", "remusd-record:1:fail=ENOSPC")
-        self.assertEqual(done.status, 0, done)
-        self.assert_says(a.read_log(), "session record", "No space")
-        self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
-        guest.check_untouched()
+        """Without a record nobody would see to the guest after a crash."""
+        self.fails("a", "remusd-record", "recorded", "disk full")
+        self.assert_says(self.hosts["a"].read_log(), "session record", "No space")
+
+    def test_record_fails_at_the_backup(self):
+        """Of the connection's record, then of the session's."""
+        done, *stage = self.try_at("b", "remusd-record:2:fail=ENOSPC")
+        self.assertNotEqual(done.status, 0, done)
+        self.assert_says(done.err, "the backup can't record", "disk full")
+        self.assertIn("refused", self.hosts["b"].kinds())
+        self.protect_again(*stage)
 
     def dies(self, side, point):
         """A child killed there takes its own session with it, nothing else."""
@@ -243,6 +248,19 @@ class Later(SystemTest):
         self.assertEqual(a.status()["protected"], False)
         self.assertEqual(a.stop(), 0)
         self.left_for_the_next(a)
+        a.start("--arbiter", "file:" + self.arbiter())
+        wait_for("the loser's guest to be gone", lambda: not alive(guest.pid), 5)
+        self.survivor(b).check_runs()
+
+    def test_nothing_can_be_recorded_and_all_are_killed(self):
+        """The disk is full before the session is armed; then daemon and engine die at once. The next daemon must know
+        that it needs a claim, or the guest would run on both hosts."""
+        a, b, guest, _ = self.armed_pair("remusd-record:3+:fail=ENOSPC")
+        engine = a.child("primary")
+        os.kill(a.remusd.pid, signal.SIGSTOP)
+        os.kill(engine, signal.SIGKILL)
+        a.kill()
+        b.wait_state("active")
         a.start("--arbiter", "file:" + self.arbiter())
         wait_for("the loser's guest to be gone", lambda: not alive(guest.pid), 5)
         self.survivor(b).check_runs()

@@ -352,6 +352,7 @@ struct rig *rig_start(const struct rig_options *options)
 			!mkdir(r->arb2, 0700));
 	atomic_store(&r->relay.budget, options->budget ? options->budget : -1);
 	CU_ASSERT_FATAL(net_start(&r->net, net) && relay_start(&r->relay));
+	r->primary.refuse_to_arm = options->refuse_to_arm;
 	start_guest(r);
 	rig_run_backup(r);
 	rig_run_primary(r, false);

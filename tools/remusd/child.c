@@ -9,6 +9,7 @@
 #include "remusd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,12 +121,32 @@ static void send_event(void *context, enum remus_level level, const char *kind, 
 		remus_warn("%s: %s", kind, text); /* no daemon to tell: at least the log has it */
 }
 
-static void send_armed(void *context)
+static void mark_path(const struct child *c, char out[PATH_MAX + 16])
+{
+	snprintf(out, PATH_MAX + 16, "%s/" ARMED_MARK, c->dir);
+}
+
+int child_arm(struct child *c, struct remus_error *err)
+{
+	char path[PATH_MAX + 16];
+
+	mark_path(c, path);
+	REMUS_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return remus_fail_errno(err, "recording that the backup may hold an epoch: %s", path);
+	return 0;
+}
+
+static int send_armed(void *context, struct remus_error *err)
 {
 	struct child *c = context;
+	int rc = child_arm(c, err);
 
+	if (rc < 0)
+		return rc;
 	c->session->armed = true;
 	message_send(c->fd, json_pack("{s:s}", "t", "armed"));
+	return 0;
 }
 
 static int admit(void *context, const struct remus_hello *hello, struct remus_error *err)
@@ -199,6 +220,10 @@ void child_failed(struct child *child, const struct remus_error *err)
 
 void child_outcome(struct child *child, const struct remus_outcome *out)
 {
+	char path[PATH_MAX + 16];
+
+	mark_path(child, path);
+	unlink(path);
 	if (child->orphan) { /* no daemon to keep the record */
 		child->session->armed = false;
 		child->session->outcome = true;

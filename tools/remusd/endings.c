@@ -87,9 +87,10 @@ static void leave_behind(struct daemon *d, struct session *s)
 {
 	s->pid = 0;
 	s->retry_us = 0;
+	if (!record_write(&d->options, s) && s->armed)
+		return; /* the child's mark in the directory must stay in its place */
 	if (!record_dir_in_use(s->dir, s->locator))
 		remove_tree(s->dir);
-	record_write(&d->options, s);
 }
 
 static void try_later(struct daemon *d, struct session *s, bool recover, const char *why)
@@ -203,6 +204,8 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	close(s->fd);
 	s->fd = -1;
 	check_over(d, s);
+	if (s->role == ROLE_ENGINE && !s->outcome)
+		s->armed |= record_armed(s->dir);
 	bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
 	if (WIFSIGNALED(wait_status))
 		remus_warn("%s child of %s (pid %d) was killed by signal %d", role_name(s->role), s->name,

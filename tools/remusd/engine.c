@@ -246,6 +246,7 @@ static int take_up(struct child *child, struct setup *s, struct remus_outcome *o
 	}
 	if (!child->session->armed)
 		return take_back(child, s, outcome, err);
+	child_arm(child, NULL); /* it was: what a daemon before has recorded is this one's to keep */
 	rc = fill_config(child, s, true, err);
 	return rc < 0 ? rc : protect(child, s, true, outcome, err);
 }

@@ -54,6 +54,21 @@ static unsigned long long start_time(pid_t pid)
 	return when;
 }
 
+/* A disk that fills up takes a part first. */
+static bool write_whole(int fd, const char *text)
+{
+	size_t left = strlen(text);
+
+	while (left) {
+		ssize_t n = write(fd, text, left);
+		if (n <= 0)
+			return false;
+		text += n;
+		left -= (size_t)n;
+	}
+	return true;
+}
+
 static json_t *last_word(const json_t *status)
 {
 	static const char *const members[] = {"role", "state", "reason"};
@@ -65,7 +80,15 @@ static json_t *last_word(const json_t *status)
 	return word;
 }
 
-void record_write(const struct options *options, const struct session *s)
+bool record_armed(const char *dir)
+{
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof path, "%.*s/" ARMED_MARK, PATH_MAX, dir);
+	return access(path, F_OK) == 0;
+}
+
+bool record_write(const struct options *options, const struct session *s)
 {
 	char path[PATH_MAX + 32], fresh[PATH_MAX + 40], hex[2 * REMUS_SESSION_SIZE + 1];
 
@@ -82,9 +105,12 @@ void record_write(const struct options *options, const struct session *s)
 	record_path(options, s->id, path);
 	snprintf(fresh, sizeof fresh, "%s.new", path);
 	REMUS_AUTO_CLOSE int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (!text || fd < 0 || write(fd, text, strlen(text)) < 0 || fsync(fd) < 0 ||
-	    REMUS_FAULT(remusd_record, NULL) < 0 || rename(fresh, path) < 0)
-		remus_warn("session record %s: %s", path, strerror(errno));
+	if (text && fd >= 0 && write_whole(fd, text) && fsync(fd) == 0 &&
+	    REMUS_FAULT(remusd_record, NULL) == 0 && rename(fresh, path) == 0)
+		return true;
+	remus_warn("session record %s: %s", path, strerror(errno));
+	unlink(fresh);
+	return false;
 }
 
 void record_remove(const struct options *options, const struct session *s)
@@ -166,7 +192,9 @@ static void settle(struct daemon *d, const json_t *record)
 		(unsigned long long)json_integer_value(json_object_get(record, "started"));
 	unsigned long long guest_started =
 		(unsigned long long)json_integer_value(json_object_get(record, "guest_started"));
-	bool armed = json_is_true(json_object_get(record, "armed"));
+	bool outcome = json_is_true(json_object_get(record, "outcome"));
+	bool armed = json_is_true(json_object_get(record, "armed")) ||
+		     (role == ROLE_ENGINE && !outcome && dir && record_armed(dir));
 	bool active = json_is_true(json_object_get(record, "active"));
 
 	if (!name || !locator || !dir)

@@ -37,6 +37,8 @@
 
 #define MESSAGE_MAX 65536 /* bytes of one JSON message between daemon and child */
 
+#define ARMED_MARK "armed" /* a file's name */
+
 #define TIME_STAMP 40 /* bytes of a time as text */
 
 struct options {
@@ -195,6 +197,9 @@ struct child {
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
 struct remus_nic;
+/* Leave a mark in the child's directory that going on alone needs a claim: it is there whoever is killed, and whatever
+ * becomes of the message to the daemon. Gone when the child tells its outcome. */
+int child_arm(struct child *child, struct remus_error *err);
 void child_sockets(struct child *child, const struct remus_nic *nic, int nics);
 void child_failed(struct child *child, const struct remus_error *err);
 void child_outcome(struct child *child, const struct remus_outcome *out);
@@ -244,7 +249,10 @@ void control_tell_events(struct daemon *d); /* to the clients that follow them *
 void control_close(struct daemon *d);
 
 /* record.c */
-void record_write(const struct options *options, const struct session *s);
+bool record_write(const struct options *options,
+		  const struct session *s); /* false: it couldn't; the log says why */
+/* Has a child left its mark in @dir (child_arm())? */
+bool record_armed(const char *dir);
 void record_remove(const struct options *options, const struct session *s);
 /* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
 void records_adopt(struct daemon *d);

@@ -270,8 +270,19 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->keyed = true;
 	s->admitted = true;
 	take_request(s, message);
-	record_write(&d->options, s);
-	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
+	if (record_write(&d->options, s)) {
+		message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
+		return;
+	}
+	s->keyed = s->admitted = false;
+	message_send(
+		s->fd,
+		json_pack("{s:s, s:i}", "refused",
+			  "the backup can't record in its run directory what it would need to know after "
+			  "a crash: is its disk full?",
+			  "code", -EIO));
+	session_event(s, "warning", "refused",
+		      "the session can't be recorded: see the log; is the disk full?");
 }
 
 static void on_outcome(struct daemon *d, struct session *s, const json_t *message)

@@ -123,9 +123,18 @@ int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus
 	struct child child;
 
 	s->role = ROLE_ENGINE;
+	/* Without it nobody would see to the guest after a crash. One that is there already must be seen to now. */
+	if (!recover && !record_write(&d->options, s))
+		return remus_fail(
+			err, -EIO,
+			"what the next remusd would need to know about the guest, should this one be "
+			"killed, can't be recorded in %s: see the log; is its disk full?",
+			d->options.run_dir);
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
 		_exit(engine_main(&child, recover));
+	if (pid < 0 && !recover)
+		record_remove(&d->options, s);
 	return pid < 0 ? (int)pid : 0;
 }
 

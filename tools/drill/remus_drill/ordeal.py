@@ -26,7 +26,7 @@ from .wire import Wire
 
 DEAD_MS = 2000  # of silence; the default of 300 would be reached by a busy machine alone
 FIRED = re.compile(r"fault point (\S+), time \d+, at (\d+) us: pid (\d+)")
-BOOTS, BOOT_S = 4, 40
+BOOTS, BOOT_S = 3, 40
 ALONE = ("solo", "failed", "relay", "ended", "unprotected")
 
 
