@@ -22,6 +22,7 @@
 #include "remus/util.h"
 
 #define SWEEP_PATIENCE_MS 12000 /* a keeper that lost its receiver needs less to end its domain */
+#define STANDBY_LINE	  1024	/* bytes: a program and a directory */
 #define GATE_ROUNDS	  4
 #define GATE_ROUND_MS	  1000
 
@@ -88,7 +89,7 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 void spawn_sweep(struct daemon *d, const char *dir)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	char path[PATH_MAX + 16], line[256] = "";
+	char path[PATH_MAX + 16], line[STANDBY_LINE] = "";
 
 	snprintf(path, sizeof path, "%s/" REMUS_STANDBY_MARK, dir);
 	FILE *file = fopen(path, "re");
@@ -109,8 +110,8 @@ void spawn_sweep(struct daemon *d, const char *dir)
 	int rc = remus_standby_sweep(line, SWEEP_PATIENCE_MS, &err);
 	if (rc < 0)
 		remus_error_log("what a killed standby left: %s", err.message);
-	/* its gates' interfaces go a moment after the domain */
-	for (int i = 0; i < GATE_ROUNDS; i++) {
+	/* a Xen domain's gates' interfaces go a moment after it */
+	for (int i = 0; i < GATE_ROUNDS && !strncmp(line, "xen ", 4); i++) {
 		poll(NULL, 0, GATE_ROUND_MS);
 		if (remus_netbuf_plug_sweep(NULL, &err) < 0)
 			remus_warn("gates of interfaces that are gone: %s", err.message);
