@@ -116,8 +116,10 @@ static void send_event(void *context, enum remus_level level, const char *kind, 
 	static const char *const words[] = {"info", "warning", "error"};
 	struct child *c = context;
 
-	if (message_send(c->fd, json_pack("{s:s, s:s, s:s, s:s}", "t", "event", "level", words[level], "kind",
-					  kind, "text", text)) < 0)
+	/* With its time: a busy daemon reads it later, and then it must not look as if it had come too late (I7). */
+	if (message_send(c->fd,
+			 json_pack("{s:s, s:s, s:s, s:s, s:I}", "t", "event", "level", words[level], "kind",
+				   kind, "text", text, "mono_us", (json_int_t)remus_now_us())) < 0)
 		remus_warn("%s: %s", kind, text); /* no daemon to tell: at least the log has it */
 }
 

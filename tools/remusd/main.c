@@ -387,7 +387,7 @@ static void tell_fault(void)
 		 "=%s is armed: this remusd and its children will FAIL on purpose. That is "
 		 "for drills; anywhere else, unset the variable and start remusd again",
 		 remus_fault_armed());
-	events_add("remusd", "host", "error", "fault-armed", text);
+	events_add("remusd", "host", "error", "fault-armed", text, remus_now_us());
 }
 
 int main(int argc, char **argv)

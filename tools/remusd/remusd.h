@@ -109,7 +109,9 @@ struct daemon {
 
 /* events.c */
 void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
-void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
+/* @mono_us: when it was raised, CLOCK_MONOTONIC. */
+void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text,
+		uint64_t mono_us);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);
 

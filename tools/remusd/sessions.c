@@ -25,9 +25,15 @@ const char *role_name(enum role role)
 	return names[role];
 }
 
+static void event_at(const struct session *s, const char *level, const char *kind, const char *text,
+		     uint64_t mono_us)
+{
+	events_add(s->name[0] ? s->name : "?", role_name(s->role), level, kind, text, mono_us);
+}
+
 void session_event(struct session *s, const char *level, const char *kind, const char *text)
 {
-	events_add(s->name[0] ? s->name : "?", role_name(s->role), level, kind, text);
+	event_at(s, level, kind, text, remus_now_us());
 }
 
 bool session_lives(const struct session *s)
@@ -315,9 +321,10 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		/* A stranger's: for the log. A port scan must not push out the events that count. */
 		stranger_says("%s", json_string_value(json_object_get(message, "text")));
 	} else if (!strcmp(type, "event")) {
-		session_event(s, json_string_value(json_object_get(message, "level")),
-			      json_string_value(json_object_get(message, "kind")),
-			      json_string_value(json_object_get(message, "text")));
+		event_at(s, json_string_value(json_object_get(message, "level")),
+			 json_string_value(json_object_get(message, "kind")),
+			 json_string_value(json_object_get(message, "text")),
+			 (uint64_t)json_integer_value(json_object_get(message, "mono_us")));
 	} else if (!strcmp(type, "sockets")) {
 		json_decref(s->sockets);
 		s->sockets = json_incref(json_object_get(message, "paths"));
