@@ -54,6 +54,8 @@ static void on_lost(struct backup *b, const struct remus_error *err)
 	struct remus_link *gone = b->link;
 	struct remus_event ev = {.type = REMUS_EV_LINK_LOST, .text = err->message};
 
+	backup_clock_link(b);
+
 	remus_link_stats(b->link, &stats);
 	if (!b->lost_us) {
 		b->lost_us = remus_now_us();
@@ -178,6 +180,7 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 		     struct remus_outcome *out, struct remus_error *err)
 {
 	struct backup *b = calloc(1, sizeof *b);
+	struct remus_clock_reading began;
 
 	if (!b) {
 		transport->ops->close(transport);
@@ -187,6 +190,8 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	b->config = config;
 	b->up = supervisor;
 	b->trace.fd = -1;
+	remus_clock_read(&began);
+	b->clock.began_ns = began.raw_ns;
 	remus_backup_init(&b->machine, &config->machine);
 	b->feed = (struct shell_feed){
 		.machine = &b->machine,

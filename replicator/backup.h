@@ -30,6 +30,9 @@ struct backup {
 	struct remus_status status;
 	uint64_t next_status_us, last_commit_us, last_heard_us, lost_us, claimed_us;
 	char end_text[REMUS_REASON_MAX];
+	struct remus_clock_known clock; /* its facts are those of the epoch applied last */
+	struct remus_truth truth;	/* as of the activation */
+	bool truth_known;
 	struct remus_report report; /* of a check */
 };
 
@@ -40,6 +43,19 @@ int backup_open_arbiter(struct backup *b, struct remus_error *err);
 const char *backup_arbiter_uri(const struct backup *b);
 /* backup_check.c: fill b->report. */
 void backup_check(struct backup *b);
+
+/*
+ * backup_clock.c. The right time for the activated guest, now; may be asked as often as the guest does. -ENODATA: nothing
+ * is known of it, for no epoch was activated or its primary sent no clock.
+ */
+int backup_truth(const struct backup *b, struct remus_truth *out);
+/* Its steps: the link is about to go; an epoch is complete here (before the ACK); an epoch was applied, with these facts;
+ * the guest is about to run; it runs. */
+void backup_clock_link(struct backup *b);
+void backup_clock_verified(struct backup *b);
+void backup_clock_applied(struct backup *b, const struct remus_clock_facts *facts);
+void backup_clock_set(struct backup *b);
+void backup_clock_activated(struct backup *b);
 
 /* shell_feed's carry_out; @shell is a struct backup. */
 int backup_carry_out(void *shell, const struct remus_action *action, struct remus_error *err);

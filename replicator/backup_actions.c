@@ -270,6 +270,8 @@ static void do_verify(struct backup *b, uint64_t epoch)
 		rc = staging_verify(&b->staging, epoch, &commit, &err);
 	if (rc == 0)
 		rc = REMUS_FAULT(backup_verified, &err);
+	if (rc == 0)
+		backup_clock_verified(b);
 	struct remus_event *ev =
 		shell_raise(&b->feed, rc == 0 ? REMUS_EV_EPOCH_VERIFIED : REMUS_EV_EPOCH_BAD, err.message);
 	ev->epoch = epoch;
@@ -280,6 +282,7 @@ static void do_verify(struct backup *b, uint64_t epoch)
 static int do_apply(struct backup *b, struct remus_error *err)
 {
 	struct remus_addresses addresses = b->staging.addresses;
+	struct remus_clock_facts clock = b->staging.clock;
 	uint64_t bytes = b->staging.page_bytes + b->staging.state_bytes, pages = b->staging.pages;
 	int rc = REMUS_FAULT(backup_acked, err);
 
@@ -290,6 +293,7 @@ static int do_apply(struct backup *b, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	b->guest->addresses = addresses;
+	backup_clock_applied(b, &clock);
 	b->last_commit_us = remus_now_us();
 	b->status.wire_bytes += bytes;
 	b->status.raw_bytes += pages * REMUS_PAGE_SIZE;
@@ -302,12 +306,15 @@ static int do_activate(struct backup *b, struct remus_error *err)
 	int rc = REMUS_FAULT(backup_activate, err);
 
 	if (rc == 0)
+		backup_clock_set(b);
+	if (rc == 0)
 		rc = b->guest->standby->ops->activate(b->guest->standby, err);
 	if (rc == 0)
 		rc = REMUS_FAULT(backup_activated, err);
 	if (rc < 0)
 		return rc;
 	b->status.activate_us = remus_now_us() - b->claimed_us;
+	backup_clock_activated(b);
 	struct remus_error why = REMUS_ERROR_INIT;
 	if (prepare_nics(b, &why) < 0) /* it runs and its frames pass: only announcements are missing */
 		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "failed", why.message);
@@ -379,6 +386,7 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		remus_link_bind(b->link, b->key.session, b->key.generation);
 		return 0;
 	case REMUS_DO_CLOSE_LINK:
+		backup_clock_link(b);
 		if (b->link)
 			remus_link_close(b->link);
 		b->link = NULL;

@@ -102,17 +102,24 @@ static int state_section(struct capture *c, uint16_t kind, uint16_t flags, const
 	return 0;
 }
 
-/* CLOCK section: u64 CLOCK_REALTIME, u64 CLOCK_MONOTONIC, u64 CLOCK_BOOTTIME, nanoseconds, at the pause. */
+/* The clocks at the pause (clock.h). */
 static int state_clock(struct capture *c, struct remus_error *err)
 {
-	static const clockid_t clocks[3] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
-	uint8_t body[24];
+	struct remus_clock_reading now;
+	uint8_t body[REMUS_CLOCK_FACTS_SIZE];
 
-	for (int i = 0; i < 3; i++) {
-		struct timespec t;
-		clock_gettime(clocks[i], &t);
-		remus_put_le64(body + 8 * i, (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec);
-	}
+	remus_clock_read(&now);
+	struct remus_clock_facts facts = {
+		.realtime_ns = now.realtime_ns,
+		.monotonic_ns = now.monotonic_ns,
+		.boottime_ns = now.boottime_ns,
+		.link_ns = (uint64_t)((int64_t)now.raw_ns + c->clock_anchor_ns),
+		.policy = c->clock_policy,
+	};
+	remus_clock_sync(&facts.sync);
+	if (c->domain->ops->clock)
+		c->domain->ops->clock(c->domain, &facts.guest);
+	remus_clock_facts_encode(&facts, body);
 	return state_section(c, REMUS_SECTION_CLOCK, 0, body, sizeof body, err);
 }
 

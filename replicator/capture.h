@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/engine.h"
 #include "remus/pages.h"
 
@@ -30,6 +31,8 @@ struct capture {
 	uint64_t epoch;			/* staged; 0 = none or full copy */
 	uint64_t cursor;		/* full copy: where the round stands */
 	struct remus_pause_parts parts; /* of the last pause */
+	int64_t clock_anchor_ns;	/* our link clock minus CLOCK_MONOTONIC_RAW (remus_link_clock) */
+	enum remus_clock_policy clock_policy;
 };
 
 int capture_create(struct remus_guest *guest, uint64_t cache_bytes, unsigned threads, struct capture **out,

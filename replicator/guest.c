@@ -173,12 +173,13 @@ int remus_guest_announce(struct remus_guest *guest, struct remus_error *err)
 	return each_nic(guest, ANNOUNCE, 0, err);
 }
 
-void remus_guest_egress_stats(const struct remus_guest *guest, struct remus_netbuf_stats *sum)
+void remus_guest_egress_stats(struct remus_guest *guest, struct remus_netbuf_stats *sum)
 {
 	memset(sum, 0, sizeof *sum);
 	for (int i = 0; i < guest->nics; i++) {
 		struct remus_netbuf_stats one;
 		guest->nic[i]->ops->stats(guest->nic[i], &one);
+		guest->accepted[i] = one.accepted_packets;
 		sum->held_packets += one.held_packets;
 		sum->held_bytes += one.held_bytes;
 		sum->held_packets_peak += one.held_packets_peak;
@@ -215,7 +216,7 @@ static enum remus_domain_event guest_event(struct remus_guest *guest, char why[R
 	return guest->standby->ops->next_event(guest->standby, why);
 }
 
-static void relay_status(const struct remus_guest *guest, const struct remus_supervisor *supervisor,
+static void relay_status(struct remus_guest *guest, const struct remus_supervisor *supervisor,
 			 const struct remus_outcome *out)
 {
 	/* After a session its last word stays to be seen: "solo", "active", "ended". */

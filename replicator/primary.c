@@ -169,9 +169,9 @@ static uint64_t ask_ahead(struct primary *p, uint64_t now)
 		return 0;
 	if (now + lead < due)
 		return due - lead;
-	d->ops->prepare_pause(d);
+	if (!d->ops->prepare_pause(d))
+		return now + 4000;
 	p->asked_for = due;
-	p->asked_us = p->asked_us ? p->asked_us : now;
 	return 0;
 }
 

@@ -22,13 +22,12 @@ struct primary {
 	bool ended, quit_wanted, syncing;
 	unsigned round;
 	uint64_t memory_pages; /* of round 1: a PVH guest's frame numbers are sparse */
-	uint64_t pause_begin_us, resumed_us, committed_us;
+	uint64_t pause_begin_us, stopped_us, resumed_us, committed_us;
 	uint64_t next_status_us;
 	uint64_t asked_for;    /* when the pause is due for which a stop was asked for ahead */
-	uint64_t asked_us;     /* when that was, 0 = not for the coming pause */
 	uint64_t ack_usual_us; /* resume to ack, a running mean */
 	struct remus_status status;
-	struct shell_samples pause, commit;
+	struct shell_samples pause, own, commit;
 	struct remus_pause_parts sums;
 	uint64_t pages_sum, held_total;
 	char end_text[REMUS_REASON_MAX];

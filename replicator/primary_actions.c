@@ -13,7 +13,7 @@
 #include "remus/fault.h"
 #include "remus/util.h"
 
-#define STATUS_PERIOD_US 200000u
+#define STATUS_PERIOD_US 500000u /* asking a kernel buffer for its counters isn't free */
 
 /* ---- status ---- */
 
@@ -32,6 +32,7 @@ void primary_publish(struct primary *p)
 	s->epochs_committed = p->machine.committed;
 	s->epochs_aborted = p->machine.aborted;
 	shell_samples_quantiles(&p->pause, &s->pause);
+	shell_samples_quantiles(&p->own, &s->own);
 	shell_samples_quantiles(&p->commit, &s->commit);
 	if (epochs) {
 		s->parts.stop = p->sums.stop / epochs;
@@ -68,9 +69,12 @@ static int do_connect(struct primary *p, struct remus_error *err)
 	int rc = REMUS_FAULT(primary_connect, err);
 	if (rc == 0)
 		rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
-	if (rc == 0)
-		shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
-	return rc;
+	if (rc < 0)
+		return rc;
+	p->capture->clock_anchor_ns = remus_link_clock(p->link, NULL);
+	p->capture->clock_policy = p->config->clock_policy;
+	shell_raise(&p->feed, REMUS_EV_LINK_UP, NULL);
+	return 0;
 }
 
 static int send_hello(struct primary *p, struct remus_error *err)
@@ -157,16 +161,14 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	struct remus_domain *d = p->guest->domain;
 
 	p->pause_begin_us = remus_now_us();
-	if (p->asked_us) { /* it may have stopped before this moment, which came later than expected */
-		uint64_t stopping = p->asked_us + d->ops->pause_lead(d);
-		if (stopping < p->pause_begin_us && stopping > p->resumed_us)
-			p->pause_begin_us = stopping;
-		p->asked_us = 0;
-	}
 	int rc = REMUS_FAULT(primary_pause, err);
 	if (rc == 0)
 		rc = d->ops->pause(d, err);
-	p->capture->parts.stop = remus_now_us() - p->pause_begin_us;
+	p->stopped_us = remus_now_us();
+	uint64_t began = rc == 0 && d->ops->pause_began ? d->ops->pause_began(d) : 0;
+	if (began > p->resumed_us) /* asked ahead, it stopped earlier; or it ran on until it was ready */
+		p->pause_begin_us = began;
+	p->capture->parts.stop = p->stopped_us - p->pause_begin_us;
 	shell_trace_epoch(&p->trace, "pause", 0);
 	return rc < 0 ? rc : REMUS_FAULT(primary_paused, err);
 }
@@ -192,6 +194,7 @@ static void count_epoch(struct primary *p)
 	const struct remus_pause_parts *parts = &p->capture->parts;
 
 	shell_samples_add(&p->pause, p->resumed_us - p->pause_begin_us);
+	shell_samples_add(&p->own, p->resumed_us - p->stopped_us);
 	p->sums.stop += parts->stop;
 	p->sums.save += parts->save;
 	p->sums.scan += parts->scan;
@@ -284,6 +287,7 @@ static int do_domain(struct primary *p, enum remus_action_type type, struct remu
 
 static int do_egress(struct primary *p, enum remus_action_type type, struct remus_error *err)
 {
+	struct remus_netbuf_stats stats;
 	int rc;
 
 	switch (type) {
@@ -291,6 +295,7 @@ static int do_egress(struct primary *p, enum remus_action_type type, struct remu
 		rc = REMUS_FAULT(primary_hold, err);
 		if (rc < 0)
 			return rc;
+		remus_guest_egress_stats(p->guest, &stats);
 		shell_trace_accepted(&p->trace, "hold", remus_now_us(), 0, p->guest);
 		return remus_guest_hold(p->guest, err);
 	case REMUS_DO_PASS:

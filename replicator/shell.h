@@ -68,7 +68,8 @@ struct shell_trace {
 };
 int shell_trace_open(struct shell_trace *trace, const char *path, struct remus_error *err);
 void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epoch);
-/* @what, which was at @time_us, with the number of frames that each buffer accepted so far. */
+/* @what, which was at @time_us, with the number of frames that each buffer had accepted at the last
+ * remus_guest_egress_stats(). */
 void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t time_us, uint64_t epoch,
 			  const struct remus_guest *guest);
 void shell_trace_close(struct shell_trace *trace);

@@ -114,12 +114,17 @@ static int find_sections(struct staging *s, struct remus_error *err)
 
 	s->device = NULL;
 	s->addresses.count = 0;
+	s->clock = (struct remus_clock_facts){0};
 	while ((rc = remus_section_next(s->state, s->state_bytes, &offset, &section, err)) > 0) {
 		if (section.kind == REMUS_SECTION_DEVICE) {
 			s->device = section.body;
 			s->device_bytes = section.length;
 		} else if (section.kind == REMUS_SECTION_ADDRESSES) {
 			rc = remus_addresses_decode(section.body, section.length, &s->addresses, err);
+			if (rc < 0)
+				return rc;
+		} else if (section.kind == REMUS_SECTION_CLOCK) {
+			rc = remus_clock_facts_decode(section.body, section.length, &s->clock, err);
 			if (rc < 0)
 				return rc;
 		} else if (section.flags & REMUS_SECTION_MANDATORY) {

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/domain.h"
 #include "remus/netbuf.h"
 #include "remus/wire.h"
@@ -26,6 +27,7 @@ struct staging {
 	const uint8_t *device;
 	size_t device_bytes;
 	struct remus_addresses addresses;
+	struct remus_clock_facts clock; /* all zero = the primary sent none */
 };
 
 /* The cap for a guest of @guest_pages: an epoch with every page raw, and the largest device state. */

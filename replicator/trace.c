@@ -47,12 +47,9 @@ void shell_trace_accepted(struct shell_trace *trace, const char *what, uint64_t 
 		return;
 	int n = snprintf(line, sizeof line, "{\"t\":%llu,\"ev\":\"%s\",\"epoch\":%llu,\"accepted\":[",
 			 (unsigned long long)time_us, what, (unsigned long long)epoch);
-	for (int i = 0; i < guest->nics; i++) {
-		struct remus_netbuf_stats stats;
-		guest->nic[i]->ops->stats(guest->nic[i], &stats);
+	for (int i = 0; i < guest->nics; i++)
 		n += snprintf(line + n, sizeof line - (size_t)n, "%s%llu", i ? "," : "",
-			      (unsigned long long)stats.accepted_packets);
-	}
+			      (unsigned long long)guest->accepted[i]);
 	n += snprintf(line + n, sizeof line - (size_t)n, "]}\n");
 	put(trace, line, n);
 }

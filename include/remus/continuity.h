@@ -13,18 +13,40 @@
 #include <stdint.h>
 #include "remus/error.h"
 
-/* ---- time ---- */
+/* ---- time (clock.h says how it is known) ---- */
 
-/* How far two clocks of ordinary hosts drift apart, parts per million: what an offset that was measured some time ago may
- * be wrong by since (RFC 5905 section 7.3 reckons with 15 for a disciplined clock; undisciplined quartz stays below). */
+/* How far two clocks that nobody slews drift apart, parts per million: what an offset that was measured some time ago
+ * may be wrong by since. Quartz keeps within 100 of its nominal rate over its range of temperature, the kernel's
+ * calibration of the TSC adds some; two hosts make twice that (RFC 5905, section 7.2: 15 for a disciplined one). */
 #define REMUS_CLOCK_DRIFT_PPM 500u
+
+/* Whose wall clock is taken for the right one. */
+enum remus_time_source {
+	REMUS_TIME_PRIMARY, /* the primary's, carried on from the pause: it was synchronised, or neither was */
+	REMUS_TIME_HERE,    /* this host's: it is synchronised, and the primary's wasn't */
+};
+
+/* What the agent does with a guest's wall clock that is behind. One that is ahead is never set back. */
+enum remus_clock_policy {
+	REMUS_CLOCK_STEP, /* set it: right at once */
+	REMUS_CLOCK_SLEW, /* let it run faster until it is right: no jump, but wrong for a while */
+};
 
 /* The right wall clock for an activated guest, as well as this host can know it. */
 struct remus_truth {
 	uint64_t monotonic_ns; /* CLOCK_MONOTONIC of this host: the moment that the rest speaks of */
-	int64_t realtime_ns;   /* the right wall clock then, ns since the Unix epoch */
-	uint64_t error_ns; /* it is wrong by no more than this; grows by REMUS_CLOCK_DRIFT_PPM afterwards */
+	uint64_t raw_ns;       /* CLOCK_MONOTONIC_RAW, the same moment */
+	int64_t realtime_ns;   /* the right wall clock then, ns since the Unix epoch; never below floor_ns */
+	uint64_t error_ns;     /* from the source's clock it differs by no more than this */
+	uint64_t
+		utc_error_ns; /* and from UTC by no more than this; UINT64_MAX = the source isn't synchronised */
 	int64_t floor_ns; /* the guest's wall clock may never show less: the right time at the activated pause */
+	int64_t shown_ns; /* the primary's wall clock at the activated pause, right or not */
+	uint64_t gap_ns;  /* since the activated pause, give or take gap_error_ns: what the guest lost */
+	uint64_t gap_error_ns;
+	int64_t correction_ns; /* what to add to a clock that stood at shown_ns since the pause */
+	enum remus_time_source source;
+	enum remus_clock_policy policy; /* as the primary's operator asked for */
 };
 
 /* ---- entropy ---- */

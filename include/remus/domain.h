@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/error.h"
 #include "remus/findings.h"
 #include "remus/track.h"
@@ -105,18 +106,23 @@ struct remus_domain_ops {
 	void (*track_stop)(struct remus_domain *);
 
 	/*
-	 * Optional, both or none: prepare_pause() asks for a stop ahead of pause(), which then waits only for the
-	 * rest; best called pause_lead() µs before. It may stop the guest any time after that. The backend calls
-	 * it off by itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
+	 * Optional, all or none, for guests that take a while to stop. prepare_pause() asks for a stop ahead of pause(),
+	 * which then waits only for the rest; best called pause_lead() µs before. It may stop the guest any time after
+	 * that. false: the guest isn't ready to be asked, try again some milliseconds later. The backend calls it off by
+	 * itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
+	 * pause_began(): when the guest of the last pause() began to stand still (remus_now_us()), 0 = as it was called.
 	 */
 	uint64_t (*pause_lead)(struct remus_domain *);
-	void (*prepare_pause)(struct remus_domain *);
+	bool (*prepare_pause)(struct remus_domain *);
+	uint64_t (*pause_began)(struct remus_domain *);
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);
 	/* Let the guest run. Idempotent: also right for a domain that already runs. */
 	int (*resume)(struct remus_domain *, struct remus_error *err);
 	/* Device and vCPU state of the paused domain: *out is owned by the domain, valid until the next call. */
 	int (*save_state)(struct remus_domain *, const uint8_t **out, size_t *bytes, struct remus_error *err);
+	/* Optional: what is known of the paused guest's clocks; cheap, and cannot fail. */
+	void (*clock)(struct remus_domain *, struct remus_guest_clock *out);
 	/* Copy @count pages to dst + i*4096. Right for a paused domain; of a running one a page may be torn (it is
 	 * then dirty and will be fetched). */
 	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
@@ -164,6 +170,13 @@ struct remus_standby_ops {
 	/* The image is now exactly @epoch with this device state (copied). */
 	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
 		      struct remus_error *err);
+	/*
+	 * Optional, called right before each activate(): set what the guest's wall clock is made from, where the
+	 * hypervisor has a say in it, so that it will read @truth or less, and no less than shown_ns if that can be.
+	 * @guest: what the activated epoch says of its clocks. On failure the guest is run all the same.
+	 */
+	int (*set_time)(struct remus_standby *, const struct remus_truth *truth,
+			const struct remus_guest_clock *guest, struct remus_error *err);
 	/* Run the guest from the last committed epoch. On failure nothing runs; may be tried again. */
 	int (*activate)(struct remus_standby *, struct remus_error *err);
 	/* A VIF exists only once the guest runs here: the engine opens it after activate(). */

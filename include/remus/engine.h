@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "remus/arbiter.h"
+#include "remus/clock.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 #include "remus/findings.h"
@@ -30,9 +31,11 @@ struct remus_status {
 	uint64_t guest_pages;
 	uint64_t sync_round, sync_sent, sync_total; /* pages */
 	uint64_t epochs_sent, epochs_committed, epochs_aborted;
-	struct remus_quantiles pause, commit; /* commit: from the pause's begin to the ack */
-	struct remus_pause_parts parts;	      /* means, µs */
-	uint64_t lag_us;		      /* since the last committed epoch's pause */
+	struct remus_quantiles pause;  /* from when the guest begins to stop until it goes on */
+	struct remus_quantiles own;    /* of which after it stands still: what replication adds to the stop */
+	struct remus_quantiles commit; /* from the pause's begin to the ack */
+	struct remus_pause_parts parts; /* means, µs */
+	uint64_t lag_us;		/* since the last committed epoch's pause */
 	uint64_t dirty_last;
 	double dirty_mean;
 	uint64_t wire_bytes, raw_bytes;	  /* of committed and in-flight epochs, full copy excluded */
@@ -81,8 +84,9 @@ struct remus_guest {
 	struct remus_netbuf *nic[REMUS_NICS_MAX];
 	int nics;
 	const char *egress_state;
-	unsigned announcements;		  /* that the relay still has to make */
-	struct remus_addresses addresses; /* to announce: the last committed epoch's */
+	uint64_t accepted[REMUS_NICS_MAX]; /* frames from each NIC, at the last remus_guest_egress_stats() */
+	unsigned announcements;		   /* that the relay still has to make */
+	struct remus_addresses addresses;  /* to announce: the last committed epoch's */
 };
 
 /* Open one buffer per NIC (state CLOSED). @egress: one URI per NIC; fewer is an error that names the NIC. On
@@ -104,7 +108,7 @@ int remus_guest_release(struct remus_guest *guest, uint64_t epoch, struct remus_
 int remus_guest_discard(struct remus_guest *guest, struct remus_error *err);
 int remus_guest_pass(struct remus_guest *guest, struct remus_error *err);
 int remus_guest_announce(struct remus_guest *guest, struct remus_error *err);
-void remus_guest_egress_stats(const struct remus_guest *guest, struct remus_netbuf_stats *sum);
+void remus_guest_egress_stats(struct remus_guest *guest, struct remus_netbuf_stats *sum);
 /* Close buffers and domain or standby (an activated one is left running). */
 void remus_guest_close(struct remus_guest *guest);
 
@@ -118,7 +122,8 @@ struct remus_protect_config {
 	struct remus_primary_config machine;
 	struct remus_link_config link;
 	uint64_t cache_bytes;
-	unsigned threads;	/* encoding workers besides the engine's own thread */
+	unsigned threads; /* encoding workers besides the engine's own thread */
+	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */
 	uint64_t recover_epoch;

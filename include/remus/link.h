@@ -2,8 +2,8 @@
 /*
  * The replication link: one connection between a primary's engine and a backup's receiver, as a stream of
  * frames (wire.h). Three threads touch it: the owner (send, next), a reader thread (receives, checks, queues)
- * and a heartbeat thread (sends HEARTBEATs, declares the peer dead). HEARTBEAT frames and optional frames of
- * unknown type never reach the owner.
+ * and a heartbeat thread (sends HEARTBEATs, declares the peer dead). HEARTBEAT and CLOCK frames and optional
+ * frames of unknown type never reach the owner.
  *
  * Liveness: any byte received counts as a sign of life, so a long epoch on a slow wire isn't mistaken for
  * death; so does a reader that waits because the owner's queue is full. No sign of life for dead_ms, EOF, a
@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
+#include "remus/clock.h"
 #include "remus/error.h"
 #include "remus/wire.h"
 
@@ -104,13 +105,19 @@ struct remus_link_stats {
 	uint64_t bytes_sent, bytes_received; /* headers included */
 	uint64_t frames_sent, frames_received;
 	uint64_t rtt_us;	 /* smoothed, from heartbeats; 0 = not known yet */
-	int64_t clock_offset_us; /* peer's clock minus ours, of the sample with the least delay of the last 8 */
-	uint64_t
-		clock_error_us; /* half of that delay: the offset can't be wrong by more (RFC 5905, section 8) */
-	unsigned clock_samples; /* so far; 0 = the two above mean nothing yet */
+	int64_t clock_offset_us; /* peer's wall clock minus ours (clock.h, offset) */
+	uint64_t clock_error_us; /* that may be wrong by as much now */
+	unsigned clock_samples;	 /* so far; 0 = the two above mean nothing yet */
+	unsigned clock_restarts; /* how often a clock was found stepped since the link began */
+	bool peer_told;		 /* it said how its wall clock stands: */
+	bool peer_synchronised;
+	uint64_t peer_error_us; /* from UTC it differs by no more, if it is synchronised */
 	uint64_t silent_us;	/* since the last sign of life */
 };
 void remus_link_stats(struct remus_link *link, struct remus_link_stats *out);
+/* For the time of a guest (clock.h): the peer's link clock to ours, and ours minus CLOCK_MONOTONIC_RAW, which never
+ * changes. @offset may be NULL. */
+int64_t remus_link_clock(struct remus_link *link, struct remus_offset *offset);
 /* "10.0.0.2:7368": the peer's address as text, valid as long as the link. */
 const char *remus_link_peer(const struct remus_link *link);
 /* How it is secured (transport_ops.security), valid as long as the link. */

@@ -55,6 +55,8 @@ enum remus_frame_type {
 	REMUS_FRAME_END_ACK = 14,   /* B->P  the standby is dropped */
 	REMUS_FRAME_FINDINGS =
 		15, /* B->P  findings.h: the answer to a HELLO with REMUS_FEATURE_CHECK; B then closes */
+	REMUS_FRAME_CLOCK =
+		16, /* both  struct remus_clock_note; optional; belongs to the link, as HEARTBEAT does */
 };
 
 #define REMUS_FRAME_MANDATORY 0x1u
@@ -151,10 +153,15 @@ struct remus_commit {
 	uint64_t state_bytes; /* in all STATE frames */
 	uint64_t digest;      /* struct remus_digest over the epoch's PAGES and STATE frames */
 };
-struct remus_heartbeat {	/* NTP's four timestamps; all CLOCK_REALTIME µs of the named side */
+struct remus_heartbeat {	/* NTP's four timestamps; all µs of the named side's link clock (clock.h) */
 	uint64_t sent;		/* sender, now */
 	uint64_t peer_sent;	/* `sent` of the last heartbeat received from the peer, 0 if none */
 	uint64_t peer_received; /* sender's clock when that one arrived */
+};
+struct remus_clock_note { /* how the sender's wall clock stands now; sent now and then once the link is bound */
+	int64_t wall_ns; /* CLOCK_REALTIME minus its link clock: what it was stepped or slewed by meanwhile */
+	bool synchronised;
+	uint64_t error_ns; /* from UTC it differs by no more, if it is synchronised */
 };
 enum remus_end_reason {
 	REMUS_END_UNPROTECT = 1, /* the operator ended protection */
@@ -176,6 +183,7 @@ void remus_hello_clear(struct remus_hello *hello);
 #define REMUS_WELCOME_SIZE   16u
 #define REMUS_COMMIT_SIZE    32u
 #define REMUS_HEARTBEAT_SIZE 24u
+#define REMUS_CLOCK_SIZE     24u
 void remus_welcome_encode(const struct remus_welcome *in, uint8_t out[REMUS_WELCOME_SIZE]);
 int remus_welcome_decode(const void *payload, size_t length, struct remus_welcome *out,
 			 struct remus_error *err);
@@ -185,6 +193,10 @@ int remus_commit_decode(const void *payload, size_t length, struct remus_commit 
 void remus_heartbeat_encode(const struct remus_heartbeat *in, uint8_t out[REMUS_HEARTBEAT_SIZE]);
 int remus_heartbeat_decode(const void *payload, size_t length, struct remus_heartbeat *out,
 			   struct remus_error *err);
+/* -EBADMSG also for a difference of more than a century and an error of more than an hour. */
+void remus_clock_note_encode(const struct remus_clock_note *in, uint8_t out[REMUS_CLOCK_SIZE]);
+int remus_clock_note_decode(const void *payload, size_t length, struct remus_clock_note *out,
+			    struct remus_error *err);
 /* REFUSE: u32 code, then text without NUL. @text is cut to 1023 bytes, made printable on decode. */
 size_t remus_refuse_encode(uint32_t code, const char *text, uint8_t out[REMUS_SMALL_PAYLOAD_MAX]);
 int remus_refuse_decode(const void *payload, size_t length, uint32_t *code, char text[1024],

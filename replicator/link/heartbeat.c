@@ -47,6 +47,8 @@ static void beat_locked(struct remus_link *link)
 	link->slot_busy = true;
 	if (writable(link))
 		link_send_heartbeat_locked(link);
+	if (!link->lost && writable(link))
+		link_send_clock_locked(link);
 	link_slot_release_locked(link);
 }
 

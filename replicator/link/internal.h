@@ -27,17 +27,10 @@
 
 #define LINK_PEER_TEXT	80 /* bytes: an address, brackets, scope, port */
 #define LINK_READ_AHEAD 16384u
-#define LINK_CLOCK_FILTER \
-	8 /* samples of which the one with the least delay counts, as in NTP's clock filter */
 
 struct link_node {
 	struct link_node *next;
 	struct remus_frame frame;
-};
-
-struct link_sample {
-	uint64_t delay_us;
-	int64_t offset_us;
 };
 
 struct remus_link {
@@ -69,9 +62,13 @@ struct remus_link {
 		alive_us; /* when the peer last counted as alive; moved on by time that we ourselves slept over */
 	uint64_t last_byte_us;			 /* when its last byte came */
 	uint64_t spoke_us;			 /* when our last frame was on its way */
-	uint64_t peer_sent_us, peer_received_us; /* of its last heartbeat: its clock, our clock */
-	struct link_sample sample[LINK_CLOCK_FILTER];
-	unsigned samples;
+	uint64_t peer_sent_us, peer_received_us; /* of its last heartbeat: its link clock, ours */
+	struct remus_offset offset;		 /* the peer's link clock minus ours */
+	int64_t anchor_ns;			 /* our link clock minus CLOCK_MONOTONIC_RAW; never changes */
+	bool peer_bound; /* a frame of the session came: it takes frames of the session, too */
+	bool peer_told;
+	struct remus_clock_note peer_clock;
+	uint64_t told_us; /* when we said last how our own wall clock stands */
 	struct remus_link_stats stats;
 
 	uint8_t ahead[LINK_READ_AHEAD]; /* the reader's alone: bytes read, not yet used */
@@ -92,12 +89,17 @@ void link_lose(struct remus_link *link, const char *fmt, ...) __attribute__((for
 bool link_over(struct remus_link *link);
 /* Wait on @cond until CLOCK_MONOTONIC is @until_us, the mutex held. */
 void link_wait_locked(struct remus_link *link, pthread_cond_t *cond, uint64_t until_us);
-/* CLOCK_REALTIME, µs. */
-uint64_t link_wall_us(void);
+/* Our link clock (clock.h), µs. */
+uint64_t link_clock_us(const struct remus_link *link);
+
+/* CLOCK_REALTIME minus our link clock, ns. */
+int64_t link_wall_ns(const struct remus_link *link);
 
 /* ---- send.c ---- */
 /* Send a heartbeat now. The mutex and the slot are held; the mutex is let go meanwhile. */
 void link_send_heartbeat_locked(struct remus_link *link);
+/* Say how our wall clock stands, unless that was done lately or the peer can't take it yet. As above. */
+void link_send_clock_locked(struct remus_link *link);
 /* Give the slot to who waits for it, the heartbeat first. The mutex is held. */
 void link_slot_release_locked(struct remus_link *link);
 

@@ -15,11 +15,23 @@
 #define DEFAULT_QUEUE (8u * 1024u * 1024u)
 #define DEFAULT_STALL 10000u /* ms */
 
-uint64_t link_wall_us(void)
+static int64_t now_ns(clockid_t clock)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
+	clock_gettime(clock, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+uint64_t link_clock_us(const struct remus_link *link)
+{
+	return (uint64_t)(now_ns(CLOCK_MONOTONIC_RAW) + link->anchor_ns) / 1000u;
+}
+
+int64_t link_wall_ns(const struct remus_link *link)
+{
+	int64_t before = now_ns(CLOCK_MONOTONIC_RAW);
+
+	return now_ns(CLOCK_REALTIME) - before - link->anchor_ns;
 }
 
 void link_wait_locked(struct remus_link *link, pthread_cond_t *cond, uint64_t until_us)
@@ -139,7 +151,27 @@ void remus_link_stats(struct remus_link *link, struct remus_link_stats *out)
 	*out = link->stats;
 	uint64_t now = remus_now_us();
 	out->silent_us = now > link->last_byte_us ? now - link->last_byte_us : 0;
+	out->clock_samples = link->offset.samples;
+	out->clock_restarts = link->offset.restarts;
+	out->peer_told = link->peer_told;
+	out->peer_synchronised = link->peer_clock.synchronised;
+	out->peer_error_us = link->peer_clock.error_ns / 1000;
+	if (link->offset.samples) {
+		out->clock_offset_us =
+			(link->offset.offset_ns + link->peer_clock.wall_ns - link_wall_ns(link)) / 1000;
+		out->clock_error_us = (remus_offset_error(&link->offset, link_clock_us(link)) + 999) / 1000;
+	}
 	pthread_mutex_unlock(&link->lock);
+}
+
+int64_t remus_link_clock(struct remus_link *link, struct remus_offset *offset)
+{
+	if (offset) {
+		pthread_mutex_lock(&link->lock);
+		*offset = link->offset;
+		pthread_mutex_unlock(&link->lock);
+	}
+	return link->anchor_ns;
 }
 
 const char *remus_link_peer(const struct remus_link *link)
@@ -219,6 +251,7 @@ int remus_link_start(struct remus_transport *transport, const struct remus_link_
 	link->queue_cap = config->queue_bytes ? config->queue_bytes : DEFAULT_QUEUE;
 	link->stall_us = (uint64_t)(config->stall_ms ? config->stall_ms : DEFAULT_STALL) * 1000u;
 	link->alive_us = link->last_byte_us = remus_now_us();
+	link->anchor_ns = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC_RAW);
 	atomic_store(&link->reader_busy, true);
 	pthread_mutex_init(&link->lock, NULL);
 	pthread_condattr_init(&monotonic);

@@ -11,8 +11,6 @@
 #include <sys/eventfd.h>
 #include "internal.h"
 
-#define RTT_MAX_US 60000000u /* a longer round trip is a clock that stepped, or a lie */
-
 /* False: closing. */
 static bool note_bytes(struct remus_link *link, size_t n)
 {
@@ -107,36 +105,24 @@ static bool wait_for_room(struct remus_link *link, size_t cost)
 	return go_on;
 }
 
-static void note_sample_locked(struct remus_link *link, uint64_t delay_us, int64_t offset_us)
-{
-	unsigned have, best = 0;
-
-	link->sample[link->samples++ % LINK_CLOCK_FILTER] = (struct link_sample){delay_us, offset_us};
-	have = link->samples < LINK_CLOCK_FILTER ? link->samples : LINK_CLOCK_FILTER;
-	for (unsigned i = 1; i < have; i++)
-		if (link->sample[i].delay_us < link->sample[best].delay_us)
-			best = i;
-	link->stats.clock_offset_us = link->sample[best].offset_us;
-	link->stats.clock_error_us = (link->sample[best].delay_us + 1) / 2;
-	link->stats.clock_samples = link->samples;
-	/* RFC 6298's smoothing */
-	uint64_t rtt = link->stats.rtt_us ? (link->stats.rtt_us * 7 + delay_us) / 8 : delay_us;
-	link->stats.rtt_us = rtt ? rtt : 1; /* 0 means unknown */
-}
-
 /*
  * NTP's four timestamps (RFC 5905, section 8): T1 our clock when we sent, T2 the peer's when that arrived,
  * T3 the peer's when it answered, T4 ours now.
  */
 static void note_heartbeat_locked(struct remus_link *link, const struct remus_heartbeat *beat)
 {
-	uint64_t t1 = beat->peer_sent, t2 = beat->peer_received, t3 = beat->sent, t4 = link_wall_us();
-	int64_t delay = (int64_t)((t4 - t1) - (t3 - t2));
+	uint64_t t4 = link_clock_us(link), rtt = link->stats.rtt_us;
 
-	link->peer_sent_us = t3;
+	link->peer_sent_us = beat->sent;
 	link->peer_received_us = t4;
-	if (t1 && delay >= 0 && delay <= (int64_t)RTT_MAX_US)
-		note_sample_locked(link, (uint64_t)delay, (int64_t)(t2 - t1) / 2 + (int64_t)(t3 - t4) / 2);
+	if (!beat->peer_sent)
+		return;
+	int64_t delay = remus_offset_add(&link->offset, beat->peer_sent, beat->peer_received, beat->sent, t4);
+	if (delay < 0)
+		return;
+	/* RFC 6298's smoothing */
+	rtt = rtt ? (rtt * 7 + (uint64_t)delay) / 8 : (uint64_t)delay;
+	link->stats.rtt_us = rtt ? rtt : 1; /* 0 means unknown */
 }
 
 /* Types between these are known; others are optional (unpack saw to that) and end here. */
@@ -159,6 +145,12 @@ static int deliver(struct remus_link *link, struct link_node *node, struct remus
 		rc = remus_heartbeat_decode(f->payload, f->header.length, &beat, why);
 		if (!rc)
 			note_heartbeat_locked(link, &beat);
+	}
+	if (!rc && link->gate.bound && f->header.generation)
+		link->peer_bound = true;
+	if (!rc && f->header.type == REMUS_FRAME_CLOCK) {
+		rc = remus_clock_note_decode(f->payload, f->header.length, &link->peer_clock, why);
+		link->peer_told = !rc;
 	}
 	if (!rc)
 		link->stats.frames_received++;

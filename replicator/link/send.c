@@ -10,7 +10,8 @@
 #include <poll.h>
 #include "internal.h"
 
-#define PARTS_MAX 63
+#define PARTS_MAX	63
+#define CLOCK_PERIOD_US 1000000u
 
 void link_slot_release_locked(struct remus_link *link)
 {
@@ -147,11 +148,29 @@ static int transmit_locked(struct remus_link *link, struct remus_frame_header *h
 void link_send_heartbeat_locked(struct remus_link *link)
 {
 	uint8_t payload[REMUS_HEARTBEAT_SIZE];
-	struct remus_heartbeat beat = {link_wall_us(), link->peer_sent_us, link->peer_received_us};
+	struct remus_heartbeat beat = {link_clock_us(link), link->peer_sent_us, link->peer_received_us};
 	struct iovec part = {payload, sizeof payload};
 	struct remus_frame_header h = compose_locked(link, REMUS_FRAME_HEARTBEAT, 0, 0, sizeof payload);
 
 	remus_heartbeat_encode(&beat, payload);
+	transmit_locked(link, &h, &part, 1, true);
+}
+
+void link_send_clock_locked(struct remus_link *link)
+{
+	uint64_t now = remus_now_us();
+
+	if (!link->peer_bound || (link->told_us && now < link->told_us + CLOCK_PERIOD_US))
+		return;
+	link->told_us = now;
+	uint8_t payload[REMUS_CLOCK_SIZE];
+	struct remus_clock_sync sync;
+	struct iovec part = {payload, sizeof payload};
+	struct remus_frame_header h = compose_locked(link, REMUS_FRAME_CLOCK, 0, 0, sizeof payload);
+
+	remus_clock_sync(&sync);
+	remus_clock_note_encode(
+		&(struct remus_clock_note){link_wall_ns(link), sync.synchronised, sync.error_ns}, payload);
 	transmit_locked(link, &h, &part, 1, true);
 }
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The small payloads of fixed layout: WELCOME, COMMIT, HEARTBEAT, and REFUSE, whose text comes from a peer that
+ * The small payloads of fixed layout: WELCOME, COMMIT, HEARTBEAT, CLOCK, and REFUSE, whose text comes from a peer that
  * nothing is known of and ends on an operator's screen: only printable ASCII gets through.
  *
  * Lengths are exact. What a later release wants to add, it adds under a feature bit or as a new type.
  */
+#include <inttypes.h>
 #include <string.h>
 #include "remus/util.h"
 #include "remus/wire.h"
@@ -70,6 +71,38 @@ int remus_heartbeat_decode(const void *payload, size_t length, struct remus_hear
 	if (rc)
 		return rc;
 	*out = (struct remus_heartbeat){remus_get_le64(p), remus_get_le64(p + 8), remus_get_le64(p + 16)};
+	return 0;
+}
+
+#define WALL_MAX_NS  INT64_C(3200000000000000000) /* a century */
+#define ERROR_MAX_NS UINT64_C(3600000000000)
+
+void remus_clock_note_encode(const struct remus_clock_note *in, uint8_t out[REMUS_CLOCK_SIZE])
+{
+	uint64_t error = in->error_ns < ERROR_MAX_NS ? in->error_ns : ERROR_MAX_NS;
+
+	remus_put_le64(out, (uint64_t)in->wall_ns);
+	remus_put_le64(out + 8, in->synchronised ? error : 0);
+	remus_put_le64(out + 16, in->synchronised);
+}
+
+int remus_clock_note_decode(const void *payload, size_t length, struct remus_clock_note *out,
+			    struct remus_error *err)
+{
+	const uint8_t *p = payload;
+	int rc = exact("CLOCK", length, REMUS_CLOCK_SIZE, err);
+
+	memset(out, 0, sizeof *out);
+	if (rc)
+		return rc;
+	int64_t wall = (int64_t)remus_get_le64(p);
+	uint64_t error = remus_get_le64(p + 8), flags = remus_get_le64(p + 16);
+	if (wall > WALL_MAX_NS || wall < -WALL_MAX_NS || flags > 1 || error > (flags ? ERROR_MAX_NS : 0))
+		return remus_fail(err, -EBADMSG,
+				  "a CLOCK with a difference of %" PRId64 " ns, an error of %" PRIu64
+				  " ns and flags 0x%" PRIx64,
+				  wall, error, flags);
+	*out = (struct remus_clock_note){.wall_ns = wall, .synchronised = flags, .error_ns = error};
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The small payloads. Byte 0 says which: WELCOME, COMMIT, HEARTBEAT, REFUSE. */
+/* The small payloads. Byte 0 says which: WELCOME, COMMIT, HEARTBEAT, REFUSE, CLOCK. */
 #include "fuzz.h"
 
 #include "remus/wire.h"
@@ -59,14 +59,27 @@ static int refuse(const uint8_t *data, size_t size, struct remus_error *err)
 	return 0;
 }
 
+static int clock_note(const uint8_t *data, size_t size, struct remus_error *err)
+{
+	struct remus_clock_note c;
+	uint8_t out[REMUS_CLOCK_SIZE];
+	int rc = remus_clock_note_decode(data, size, &c, err);
+
+	if (rc == 0) {
+		remus_clock_note_encode(&c, out);
+		FUZZ_CHECK(size == sizeof out && !memcmp(out, data, size));
+	}
+	return rc;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static int (*const decode[])(const uint8_t *, size_t, struct remus_error *) = {welcome, commit,
-										       heartbeat, refuse};
+	static int (*const decode[])(const uint8_t *, size_t,
+				     struct remus_error *) = {welcome, commit, heartbeat, refuse, clock_note};
 	struct remus_error err = REMUS_ERROR_INIT;
 
 	if (size)
-		fuzz_check_error(decode[data[0] % 4](data + 1, size - 1, &err), &err);
+		fuzz_check_error(decode[data[0] % 5](data + 1, size - 1, &err), &err);
 	return 0;
 }
 
@@ -86,6 +99,13 @@ void fuzz_seeds(void)
 	remus_heartbeat_encode(&(struct remus_heartbeat){1, 2, 3}, text + 1);
 	fuzz_seed("heartbeat", text, 1 + REMUS_HEARTBEAT_SIZE);
 	fuzz_seed("heartbeat-cut", text, 3);
+	text[0] = 4;
+	remus_clock_note_encode(&(struct remus_clock_note){-5000000000, true, 3000000}, text + 1);
+	fuzz_seed("clock", text, 1 + REMUS_CLOCK_SIZE);
+	text[17] = 2;
+	fuzz_seed("clock-flags", text, 1 + REMUS_CLOCK_SIZE);
+	text[17] = 0; /* not synchronised, and with an error */
+	fuzz_seed("clock-error", text, 1 + REMUS_CLOCK_SIZE);
 	text[0] = 3;
 	fuzz_seed("refuse", text,
 		  1 + remus_refuse_encode(16, "there is a standby\x1b[2J of that name", text + 1));

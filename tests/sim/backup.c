@@ -56,6 +56,7 @@ static int do_prepare(struct proc *p)
 		return -EOPNOTSUPP;
 	p->copy->session = s;
 	p->copy->owner = p;
+	p->clock.began_ns = host_mono(w, p->host) * 1000;
 	check_prepare(p);
 	s->copy[ROLE_BACKUP] = p->copy;
 	staging_init(&p->staging, GUEST_PAGES);
@@ -124,8 +125,23 @@ static void ack_early(struct proc *p, uint64_t epoch)
 	do_send(p, &ack);
 }
 
+/* The mistake of taking the clock as it comes, and not with its epoch. */
+static void take_clock(struct proc *p)
+{
+	const struct remus_frame *f = &p->frame->frame;
+	struct remus_section s;
+	size_t at = 0;
+
+	while (f->header.type == REMUS_FRAME_STATE &&
+	       remus_section_next(f->payload, f->header.length, &at, &s, NULL) > 0)
+		if (s.kind == REMUS_SECTION_CLOCK)
+			remus_clock_facts_decode(s.body, s.length, &p->clock.facts, NULL);
+}
+
 static int do_stage(struct proc *p, uint64_t epoch)
 {
+	if (p->w->variant == CLOCK_TORN)
+		take_clock(p);
 	int rc = staging_add(&p->staging, epoch, &p->frame->frame, NULL);
 
 	if (rc == 0 && p->w->variant == ACK_INCOMPLETE && epoch > 1)
@@ -142,6 +158,8 @@ static void do_verify(struct proc *p, uint64_t epoch)
 
 	if (rc == 0)
 		rc = staging_verify(&p->staging, epoch, &commit, &err);
+	if (rc == 0)
+		clock_verified(p);
 	struct remus_event *ev =
 		proc_raise(p, rc == 0 ? REMUS_EV_EPOCH_VERIFIED : REMUS_EV_EPOCH_BAD, err.message);
 	ev->epoch = epoch;
@@ -152,10 +170,13 @@ static void do_verify(struct proc *p, uint64_t epoch)
 static int do_apply(struct proc *p, uint64_t epoch)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_clock_facts clock = p->staging.clock;
 	int rc = staging_apply(&p->staging, &p->copy->standby, &err);
 
 	if (rc < 0)
 		return rc;
+	remus_clock_applied(&p->clock, &clock);
+	clock_link(p);
 	check_image(p, epoch);
 	return 0;
 }
@@ -169,7 +190,7 @@ static int do_activate(struct proc *p, uint64_t epoch)
 	check_activate(p, epoch);
 	c->waiting = false;
 	c->captured = 0;
-	copy_resume(c);
+	clock_activate(p, epoch);
 	proc_raise(p, REMUS_EV_ACTIVATED, NULL);
 	return 0;
 }

@@ -342,7 +342,7 @@ void faults_begin(struct world *w, unsigned i)
 		fail_actions(w, f);
 		return;
 	case FAULT_CLOCK:
-		w->host[f->host].wall_offset += (int64_t)(f->detail % 20000000) - 10000000;
+		clock_step(w, f->host, f->detail);
 		return;
 	case FAULT_STOP_PROCESS:
 	case FAULT_KILL_ENGINE:

@@ -89,6 +89,7 @@ void copy_pause(struct copy *c)
 {
 	if (!c->running)
 		return;
+	clock_pause(c);
 	c->running = false;
 	c->cookie++;
 	c->stopped_at = c->w->now;
@@ -100,6 +101,7 @@ void copy_resume(struct copy *c)
 	if (c->running || !c->exists)
 		return;
 	c->running = true;
+	clock_resume(c);
 	c->cookie++;
 	schedule(c, c->left_us); /* a pause doesn't begin its work anew */
 }
@@ -116,6 +118,8 @@ void copy_end(struct copy *c, enum copy_end how)
 {
 	if (!c->exists)
 		return;
+	if (c->running)
+		clock_pause(c);
 	c->exists = c->running = false;
 	c->cookie++;
 	c->end = how;
@@ -126,7 +130,7 @@ void copy_end(struct copy *c, enum copy_end how)
 static void emit(struct copy *c, uint32_t node)
 {
 	struct egress *e = &c->egress;
-	struct packet packet = {node, (uint32_t)c->captured + 1};
+	struct packet packet = {node, (uint32_t)c->captured + 1, c->device.time.seen_us};
 
 	if (e->state == EGRESS_CLOSED)
 		return;
@@ -151,7 +155,6 @@ static void step(struct copy *c)
 	struct world *w = c->w;
 	uint32_t dice = (uint32_t)(rng_next(&w->guest_rng) >> 32);
 	unsigned pages = 1 + dice % 3;
-	uint64_t wall = host_wall(w, c->host);
 
 	if (w->nodes == NODES_MAX)
 		return;
@@ -159,9 +162,7 @@ static void step(struct copy *c)
 	w->parent[node] = (uint32_t)c->device.node;
 	c->device.node = node;
 	c->device.chain = mix(c->device.chain, node);
-	if (wall < c->device.wall_us)
-		w->outside.clock_steps_back++;
-	c->device.wall_us = wall;
+	clock_tick(c);
 	for (unsigned i = 0; i < pages; i++) {
 		unsigned page = (dice >> (4 + 4 * i)) % GUEST_PAGES;
 		if (remus_get_le64(c->memory[page]) != c->device.stamp[page]) {
@@ -327,6 +328,15 @@ static int ops_copy(struct remus_domain *d, const uint64_t *pfn, size_t count, v
 	return 0;
 }
 
+/* A guest that loses its pauses has a hypervisor that says nothing. */
+static void ops_clock(struct remus_domain *d, struct remus_guest_clock *out)
+{
+	struct copy *c = (struct copy *)d;
+
+	out->offset_known = !c->w->setting.loses_pauses;
+	out->offset_s = c->time_offset_s;
+}
+
 const struct remus_domain_ops sim_domain_ops = {
 	.backend = "fake",
 	.pages = ops_pages,
@@ -334,6 +344,7 @@ const struct remus_domain_ops sim_domain_ops = {
 	.resume = ops_resume,
 	.track_fetch = ops_fetch,
 	.save_state = ops_save,
+	.clock = ops_clock,
 	.copy = ops_copy,
 };
 

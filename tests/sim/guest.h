@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "clock.h"
 #include "remus/domain.h"
 #include "remus/pages.h"
 
@@ -25,7 +26,8 @@ struct proc;
 
 struct packet {
 	uint32_t node;
-	uint32_t epoch; /* the epoch that must be committed before it may leave */
+	uint32_t epoch;	 /* the epoch that must be committed before it may leave */
+	int64_t wall_us; /* the guest's wall clock when it was made */
 };
 
 enum egress_state { EGRESS_CLOSED, EGRESS_PASSING, EGRESS_HOLDING };
@@ -45,7 +47,7 @@ struct device {
 	uint64_t node;		     /* last state reached */
 	uint64_t chain;		     /* hash over all that was done */
 	uint64_t stamp[GUEST_PAGES]; /* what the first word of each page must be */
-	uint64_t wall_us;	     /* the wall clock as the guest last read it */
+	struct guest_time time;
 };
 
 enum copy_end { COPY_LIVES, COPY_KILLED_BY_FAULT, COPY_ENDED_BY_WILL, COPY_DESTROYED, COPY_DROPPED };
@@ -70,6 +72,8 @@ struct copy {
 	uint32_t cookie;	   /* of its tick */
 	struct session *session;   /* that protects it or that it stands by for */
 	struct proc *owner;	   /* engine, receiver or relay that has it open */
+	uint64_t clock_at;	   /* the host's monotonic clock when the guest began to run again */
+	int64_t time_offset_s;	   /* of its machine's clock from the host's */
 	uint64_t captured;	   /* last epoch captured, 0 = none */
 	uint64_t applied;	   /* a standby: last epoch applied */
 	uint64_t dirty;		   /* bitmap */

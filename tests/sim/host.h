@@ -24,6 +24,7 @@ struct host {
 	uint64_t mono_origin; /* µs, of the monotonic clock at world time 0 */
 	int64_t drift_ppm;
 	int64_t wall_offset; /* µs, wall clock minus monotonic clock */
+	bool synchronised;   /* its kernel says that the wall clock is */
 	uint64_t seen;	     /* the highest generation that the supervisor remembers */
 };
 

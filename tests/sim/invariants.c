@@ -79,6 +79,10 @@ void check_packet(struct copy *c, const struct packet *packet, bool gated)
 			 node, 'A' + c->host, o->last, o->last_copy);
 	if (late)
 		return;
+	if (packet->wall_us < o->wall_us)
+		sim_fail(w, "I12", "outside, the guest's wall clock is seen to go back by %lld us",
+			 (long long)(o->wall_us - packet->wall_us));
+	o->wall_us = packet->wall_us;
 	o->last = node;
 	o->last_copy = c->id;
 }
@@ -94,6 +98,9 @@ void check_capture(struct proc *p, uint64_t epoch)
 		sim_fail(p->w, "I4", "epoch %llu is captured, the backup has acknowledged %llu", LLU(epoch),
 			 LLU(s->held));
 	s->taken[epoch & 1].epoch = epoch;
+	s->taken[epoch & 1].at = p->w->now;
+	s->taken[epoch & 1].stood_us = p->w->now - c->stopped_at;
+	s->taken[epoch & 1].wall_us = (int64_t)host_wall(p->w, p->host);
 	s->taken[epoch & 1].device = c->device;
 	memcpy(s->taken[epoch & 1].memory, c->memory, sizeof c->memory);
 }

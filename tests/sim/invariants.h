@@ -15,7 +15,7 @@ struct world;
 struct session;
 struct proc;
 
-/* The first failure of a run is kept. @which is "I1" ... "I10", "L1" (liveness), "L2" (the guest is lost). */
+/* The first failure of a run is kept. @which is "I1" ... "I12", "L1" (liveness), "L2" (the guest is lost). */
 void sim_fail(struct world *w, const char *which, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
 /* A packet leaves a copy's egress: @gated by an acknowledgement, or passed. */

@@ -167,13 +167,18 @@ int remus_link_send(struct remus_link *link, uint16_t type, uint32_t flags, uint
 	return 0;
 }
 
+static uint64_t link_clock(const struct endpoint *e)
+{
+	return host_mono(e->w, e->host) + (uint64_t)e->anchor_us;
+}
+
 static void send_heartbeat(struct endpoint *e)
 {
 	uint8_t body[REMUS_HEARTBEAT_SIZE];
 	struct remus_heartbeat beat = {
-		.sent = host_wall(e->w, e->host),
+		.sent = link_clock(e),
 		.peer_sent = e->last_beat.sent,
-		.peer_received = e->beat_received_wall,
+		.peer_received = e->beat_received,
 	};
 	struct iovec part = {body, sizeof body};
 
@@ -195,6 +200,7 @@ void endpoint_open(struct world *w, struct connection *c, int side, int host)
 	e->host = host;
 	e->open = true;
 	e->heard_at = w->now;
+	e->anchor_us = w->host[host].wall_offset;
 	e->flight_tail = &e->flight;
 	e->inbox_tail = &e->inbox;
 	world_at(w, w->now + HEARTBEAT_US, AT_HEART, (unsigned)e->id, 0);
@@ -315,7 +321,10 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 		rc = remus_frame_admit(&e->gate, &h, &err);
 	if (rc == 0 && h.type == REMUS_FRAME_HEARTBEAT) {
 		rc = remus_heartbeat_decode(f->payload, f->length, &e->last_beat, &err);
-		e->beat_received_wall = host_wall(w, e->host);
+		e->beat_received = link_clock(e);
+		if (rc == 0 && e->last_beat.peer_sent)
+			remus_offset_add(&e->offset, e->last_beat.peer_sent, e->last_beat.peer_received,
+					 e->last_beat.sent, e->beat_received);
 		if (w->variant == HEARTBEAT_AS_ACK && e->side == 0 && e->owner && rc == 0)
 			primary_action(e->owner, &(struct remus_action){.type = REMUS_DO_RELEASE,
 									.epoch = e->owner->primary.epoch});

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/wire.h"
 
 #define HEARTBEAT_US 50000u
@@ -48,8 +49,10 @@ struct endpoint {
 	uint64_t generation;
 	uint64_t heard_at;
 	struct remus_heartbeat last_beat;
-	uint64_t beat_received_wall;
-	uint64_t sending_until; /* while an epoch is handed to the kernel: when its last byte is */
+	uint64_t beat_received;	    /* by our link clock */
+	int64_t anchor_us;	    /* our link clock minus the host's monotonic one */
+	struct remus_offset offset; /* the peer's link clock to ours */
+	uint64_t sending_until;	    /* while an epoch is handed to the kernel: when its last byte is */
 	struct wire_frame *flight, **flight_tail; /* towards this endpoint */
 	uint64_t last_at;			  /* arrival of the last of them */
 	struct inbox_frame *inbox, **inbox_tail;

@@ -118,6 +118,8 @@ static int do_connect(struct proc *p)
 	p->link = network_connect(p->w, p, !p->host);
 	if (!p->link)
 		return -ECONNREFUSED;
+	if (p->capture)
+		p->capture->clock_anchor_ns = p->link->anchor_us * 1000;
 	proc_raise(p, REMUS_EV_LINK_UP, NULL);
 	return 0;
 }

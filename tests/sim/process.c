@@ -182,6 +182,7 @@ static int carry_out_one(struct proc *p, const struct remus_action *a)
 			endpoint_bind(p->link, p->session->key.session, p->session->key.generation);
 		return 0;
 	case REMUS_DO_CLOSE_LINK:
+		clock_link(p);
 		if (p->link)
 			endpoint_close(p->link);
 		p->link = NULL;

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "remus/clock.h"
 #include "remus/protocol.h"
 #include "replicator/capture.h"
 #include "replicator/shell.h"
@@ -75,6 +76,7 @@ struct proc {
 
 	/* backup */
 	struct staging staging;
+	struct remus_clock_known clock;
 	struct remus_hello hello;
 	bool admitted, told_unknown;
 	uint64_t unknown_since;

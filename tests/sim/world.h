@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "arbiter.h"
+#include "clock.h"
 #include "coverage.h"
 #include "faults.h"
 #include "guest.h"
@@ -53,6 +54,7 @@ struct setting {
 	unsigned packets_permille, egress_cap;
 	bool costs;	      /* actions take time */
 	bool early;	      /* pages are encoded during the pause */
+	bool loses_pauses;    /* the guest's wall clock stands still while it is paused */
 	bool protects_again;  /* the operator protects a survivor anew */
 	uint64_t operator_us; /* ... so long after */
 };
@@ -72,6 +74,8 @@ struct session {
 	struct copy *copy[2];
 	struct {
 		uint64_t epoch;
+		uint64_t at, stood_us; /* when that was, and for how long the guest had stood still */
+		int64_t wall_us;       /* the primary's wall clock then */
 		struct device device;
 		uint8_t memory[GUEST_PAGES][REMUS_PAGE_SIZE];
 	} taken[2]; /* the last two captures */
@@ -81,13 +85,13 @@ struct outside {
 	uint32_t last; /* node of the packet seen last */
 	int last_copy;
 	uint64_t seen, seen_before_fair;
-	bool fair; /* seen_before_fair is set */
-	uint64_t clock_steps_back;
+	bool fair;	 /* seen_before_fair is set */
+	int64_t wall_us; /* the guest's wall clock as its packets show it */
 };
 
 struct totals { /* over all runs of the program */
-	uint64_t runs, events, epochs, packets, failovers, solos, handovers, lost_excused, forced, clock_back,
-		generations;
+	uint64_t runs, events, epochs, packets, failovers, solos, handovers, lost_excused, forced,
+		generations, clock_error_us;
 };
 
 struct world {
@@ -137,7 +141,7 @@ struct run_options {
 	uint64_t seed;
 	uint32_t without; /* faults left out, a bit each */
 	enum variant variant;
-	bool tracing, settle_clock;
+	bool tracing;
 };
 /* One run. false: an invariant or liveness failed, w->failure says which. */
 bool world_run(struct world *w, const struct run_options *options);

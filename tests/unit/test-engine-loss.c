@@ -27,7 +27,7 @@ static void either_goes_on(struct rig *r, const char *reason)
 	char winner = rig_survivor(r);
 
 	expect_kinds(&r->primary, "protected backup-lost", "claim-won solo", "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated", "standby-dropped",
+	expect_kinds(&r->backup, "standby primary-lost", "claim-won clock activated", "standby-dropped",
 		     winner == 'b');
 	if (reason && !strstr(up_text(&r->primary, "backup-lost"), reason) &&
 	    !strstr(up_text(&r->backup, "primary-lost"), reason)) {
@@ -78,7 +78,7 @@ static void guest_killed(void)
 	kill(r->guest, SIGKILL);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected guest-lost handed-over");
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won clock activated");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
 	rig_end(r);
@@ -196,7 +196,7 @@ static void arbiter_comes_back(void)
 
 	expect_kinds(&r->primary, "protected backup-lost claim-unknown refused", "claim-won solo",
 		     "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost claim-unknown", "claim-won activated",
+	expect_kinds(&r->backup, "standby primary-lost claim-unknown", "claim-won clock activated",
 		     "standby-dropped", winner == 'b');
 	CU_ASSERT(net_wait(&r->net, winner, net_last(&r->net) + 3));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, &gaps));
@@ -220,7 +220,7 @@ static void operator_decides(void)
 	CU_ASSERT_FATAL(up_wait_return(&r->backup));
 	CU_ASSERT_STRING_EQUAL(r->backup.out.word, "active");
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-unknown claim-won activated");
+			       "standby primary-lost claim-unknown claim-won clock activated");
 	rig_check_runs(r->locator);
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));

@@ -213,12 +213,15 @@ static void binding_races_with_heartbeats(void)
 	struct remus_link *a, *b;
 	struct remus_frame got;
 	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_link_stats stats;
 
 	pair_links(&patient, &patient, &a, &b);
 	await_frames(a, 2);
 	remus_link_bind(a, pair_session, 1);
 	await_frames(a, 3);
 	await_frames(b, 3);
+	remus_link_stats(b, &stats);
+	CU_ASSERT(!stats.peer_told); /* a CLOCK that came before the binding would have ended the link */
 	remus_link_bind(b, pair_session, 1);
 	await_frames(a, 3);
 	await_frames(b, 3);
@@ -226,13 +229,49 @@ static void binding_races_with_heartbeats(void)
 	CU_ASSERT_EQUAL(remus_link_next(b, &got, &err), 0);
 	CU_ASSERT_STRING_EQUAL(err.message, "");
 
-	/* both ends share a clock here */
-	struct remus_link_stats stats;
 	remus_link_stats(a, &stats);
 	CU_ASSERT(stats.rtt_us > 0);
-	CU_ASSERT(stats.clock_offset_us < 1000000 && stats.clock_offset_us > -1000000);
 	CU_ASSERT(stats.bytes_received >=
 		  stats.frames_received * (REMUS_FRAME_HEADER + REMUS_HEARTBEAT_SIZE));
+	remus_link_close(a);
+	remus_link_close(b);
+}
+
+static bool told(const struct remus_link_stats *stats)
+{
+	return stats->peer_told && stats->clock_samples;
+}
+
+/* Both ends share the clocks of one host here, and each tells the other how they stand. */
+static void clocks_are_told(void)
+{
+	struct remus_link *a, *b;
+	struct remus_link_stats stats[2] = {0};
+	struct remus_clock_sync sync;
+	struct remus_clock_reading now;
+	struct remus_offset offset;
+
+	pair_links(&patient, &patient, &a, &b);
+	remus_link_bind(a, pair_session, 1);
+	remus_link_bind(b, pair_session, 1);
+	for (int i = 0; i < PATIENCE_MS && !(told(&stats[0]) && told(&stats[1])); i++) {
+		usleep(1000);
+		remus_link_stats(a, &stats[0]);
+		remus_link_stats(b, &stats[1]);
+	}
+	remus_clock_sync(&sync);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT(told(&stats[i]) && !stats[i].clock_restarts);
+		CU_ASSERT((uint64_t)llabs(stats[i].clock_offset_us) <= stats[i].clock_error_us + 1);
+		CU_ASSERT(stats[i].peer_synchronised == sync.synchronised);
+		CU_ASSERT(sync.synchronised || !stats[i].peer_error_us);
+	}
+	/* What a guest's time is made from: ours plus the offset is the peer's. */
+	remus_clock_read(&now);
+	int64_t ours = (int64_t)now.raw_ns + remus_link_clock(a, &offset);
+	int64_t theirs = (int64_t)now.raw_ns + remus_link_clock(b, NULL);
+	uint64_t error = remus_offset_error(&offset, (uint64_t)ours / 1000);
+	CU_ASSERT((uint64_t)llabs(ours + offset.offset_ns - theirs) <= error);
 	remus_link_close(a);
 	remus_link_close(b);
 }
@@ -321,6 +360,7 @@ static const struct unit_case cases[] = {
 	{"back pressure is no death", back_pressure_is_no_death},
 	{"a frame larger than the cap passes alone", a_frame_larger_than_the_cap_passes_alone},
 	{"binding races with heartbeats", binding_races_with_heartbeats},
+	{"clocks are told", clocks_are_told},
 	{"optional unknown frames are skipped", optional_unknown_frames_are_skipped},
 	{"close lets everything out", close_lets_everything_out},
 	{"close ends in order", close_ends_in_order},

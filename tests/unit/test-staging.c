@@ -235,7 +235,7 @@ static void malformed_state(void)
 		{REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, 0, 0, ""},
 		{REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, 1, -EBADMSG, ""},
 		{REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, 10, -EBADMSG, ""},
-		{REMUS_SECTION_CLOCK, 0, 0, -EBADMSG, "no device state"},
+		{REMUS_SECTION_CLOCK, 0, 0, -EBADMSG, "5 bytes of clock facts"},
 		{999, 0, 0, -EBADMSG, "no device state"}, /* optional and unknown: skipped */
 		{999, REMUS_SECTION_MANDATORY, 0, -EBADMSG, "999"},
 		{REMUS_SECTION_ADDRESSES, 0, 0, -EBADMSG, ""}, /* "state" is no table */
@@ -264,16 +264,21 @@ static void malformed_state(void)
 
 static void state_comes_in_pieces(void)
 {
+	static const char clocks[24] = {0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3,
+					4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7};
 	struct remus_error err = REMUS_ERROR_INIT;
 	uint8_t state[128];
 	size_t n = section(state, 999, 0, "skipped", 7);
 
 	n += section(state + n, REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, "device state", 12);
-	n += section(state + n, REMUS_SECTION_CLOCK, 0, "012345670123456701234567", 24);
+	n += section(state + n, REMUS_SECTION_CLOCK, 0, clocks, sizeof clocks);
 	begin();
 	for (size_t i = 0; i < n; i++)
 		CU_ASSERT_EQUAL(add(1, REMUS_FRAME_STATE, state + i, 1, &err), 0);
 	CU_ASSERT_EQUAL(staging_verify(&staging, 1, &totals, &err), 0);
+	CU_ASSERT_EQUAL(staging.clock.realtime_ns, 0x0706050403020100);
+	CU_ASSERT_EQUAL(staging.clock.monotonic_ns, 0x0706050403020100);
+	CU_ASSERT_FALSE(staging.clock.complete);
 	CU_ASSERT_EQUAL(staging_apply(&staging, &standby.base, &err), 0);
 	CU_ASSERT(standby.state_bytes == 12 && !memcmp(standby.state, "device state", 12));
 }

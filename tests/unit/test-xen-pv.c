@@ -46,7 +46,7 @@ static struct rig *open_rig(void)
 	d->guest.description.width = 8;
 	snprintf(d->guest.description.name, sizeof d->guest.description.name, "pv1");
 	CU_ASSERT_EQUAL_FATAL(remus_xen_open(&d->xen, NULL), 0);
-	CU_ASSERT_EQUAL_FATAL(remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_xen_suspend_open(&d->suspend, &d->xen, d->xen.xs, d->domid, NULL), 0);
 	CU_ASSERT_EQUAL_FATAL(KIND->open(d, NULL), 0);
 	CU_ASSERT_EQUAL(KIND->pages(d), NUMBERS);
 	return r;

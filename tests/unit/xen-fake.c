@@ -395,6 +395,12 @@ int xenforeignmemory_unmap(xenforeignmemory_handle *fmem, void *address, size_t 
 	return munmap(address, pages * 4096);
 }
 
+int xc_hvm_param_get(xc_interface *xch, uint32_t domid, uint32_t param, uint64_t *value)
+{
+	errno = EINVAL; /* a PV guest has none */
+	return -1;
+}
+
 xenevtchn_handle *xenevtchn_open(xentoollog_logger *logger, unsigned flags)
 {
 	errno = ENOENT; /* suspends are polled for */
@@ -424,6 +430,36 @@ void *xs_read(struct xs_handle *xs, xs_transaction_t t, const char *path, unsign
 	*length = (unsigned)strlen(value);
 	return strdup(value);
 }
+/* One watch, of control/shutdown: it fires for being set and for each write. */
+static char watch_token[32];
+static unsigned watched; /* writes that it has told of */
+
+bool xs_watch(struct xs_handle *xs, const char *path, const char *token)
+{
+	snprintf(watch_token, sizeof watch_token, "%s", token);
+	watched = fake->writes - 1;
+	return true;
+}
+bool xs_unwatch(struct xs_handle *xs, const char *path, const char *token)
+{
+	watch_token[0] = 0;
+	return true;
+}
+char **xs_check_watch(struct xs_handle *xs)
+{
+	if (!watch_token[0] || watched == fake->writes)
+		return NULL;
+	watched++;
+	char **fired = malloc(2 * sizeof *fired + sizeof watch_token);
+	char *token = (char *)(fired + 2);
+	memcpy(token, watch_token, sizeof watch_token);
+	fired[XS_WATCH_PATH] = fired[XS_WATCH_TOKEN] = token;
+	return fired;
+}
+int xs_fileno(struct xs_handle *xs)
+{
+	return fake_fd; /* a file: always readable */
+}
 bool xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const void *data, unsigned length)
 {
 	char *to = store_at(path);
@@ -432,8 +468,10 @@ bool xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const 
 		return false;
 	memcpy(to, data, length);
 	to[length] = 0;
+	fake->writes += to == fake->control;
 	if (to == fake->control && !strcmp(to, "suspend") && !fake->never_suspends) {
 		to[0] = 0;
+		fake->writes++;
 		fake->shutdown = true;
 	}
 	return true;

@@ -34,6 +34,7 @@ struct fake_xen {
 	uint64_t dirty[FAKE_PAGES / 64];
 	bool shutdown, log_dirty, never_suspends, no_shadow;
 	char mark[64], control[32];
+	unsigned writes;      /* to control, by whomever */
 	unsigned resumed;     /* how often */
 	unsigned saver_calls; /* into libxenctrl, by the saver */
 	unsigned fault_at;    /* the how manieth of them does... */

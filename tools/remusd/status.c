@@ -81,6 +81,7 @@ json_t *status_json(const struct remus_status *s)
 			    json_pack("{s:o, s:o, s:o}", "sent", number(s->epochs_sent), "committed",
 				      number(s->epochs_committed), "aborted", number(s->epochs_aborted)));
 	json_object_set_new(o, "pause_us", pause(s));
+	json_object_set_new(o, "own_us", quantiles(&s->own));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));
 	json_object_set_new(o, "lag_ms", milliseconds(s->lag_us));
 	json_object_set_new(o, "dirty_pages",

@@ -9,8 +9,6 @@
  */
 #include "config.h"
 
-#include "domain.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,7 +79,7 @@ static int domain_open(const char *locator, const struct remus_domain_config *co
 	if (rc == 0)
 		rc = open_watch(d, err);
 	int swept = rc == 0 ? remus_xen_logdirty_sweep(&d->xen, d->domid, err) : rc;
-	rc = swept < 0 ? swept : remus_xen_suspend_open(&d->suspend, &d->xen, d->domid, err);
+	rc = swept < 0 ? swept : remus_xen_suspend_open(&d->suspend, &d->xen, d->watch, d->domid, err);
 	d->suspendable = rc == 0;
 	if (rc == 0 && swept)
 		remus_xen_suspend_inherit(&d->suspend);
@@ -182,9 +180,19 @@ static uint64_t domain_pause_lead(struct remus_domain *base)
 	return remus_xen_suspend_lead(&of(base)->suspend);
 }
 
-static void domain_prepare_pause(struct remus_domain *base)
+static bool domain_prepare_pause(struct remus_domain *base)
 {
-	remus_xen_suspend_request(&of(base)->suspend, NULL); /* pause() will say what is wrong */
+	struct remus_xen_domain *d = of(base);
+
+	if (!remus_xen_suspend_settled(&d->suspend))
+		return false;
+	remus_xen_suspend_request(&d->suspend, NULL); /* pause() will say what is wrong */
+	return true;
+}
+
+static uint64_t domain_pause_began(struct remus_domain *base)
+{
+	return of(base)->suspend.began_us;
 }
 
 static int domain_pause(struct remus_domain *base, struct remus_error *err)
@@ -245,16 +253,14 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 	struct remus_xen_domain *d = of(base);
 	uint64_t now = remus_now_us();
 	bool look = now - d->looked_us > LOOK_US;
-	char **fired;
 
 	if (d->over)
 		return REMUS_DOMAIN_NONE;
-	while ((fired = xs_check_watch(d->watch))) {
-		free(fired);
-		look = true;
-	}
+	remus_xen_suspend_hear(&d->suspend);
+	look = look || d->suspend.others;
+	d->suspend.others = false;
 	remus_xen_suspend_tell(&d->suspend);
-	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_us + STALE_ASK_US);
+	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_stop_us + STALE_ASK_US);
 	leave_to_others(d);
 	if (look) {
 		enum remus_domain_event event = ended(d, why);
@@ -298,6 +304,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.track_stop = domain_track_stop,
 	.pause_lead = domain_pause_lead,
 	.prepare_pause = domain_prepare_pause,
+	.pause_began = domain_pause_began,
 	.pause = domain_pause,
 	.resume = domain_resume,
 	.save_state = domain_save_state,

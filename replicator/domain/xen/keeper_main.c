@@ -38,6 +38,8 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 #define CONFIG_MAX   (256u * 1024u)
 #define ACTIVATE_MS  60000 /* devices attach, hotplug scripts run: libxl's own limit is 40 s each */
 #define ABORT_MS     8000
+/* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
+#define QUIET_MS     2000
 #define NAME_MAX_LEN 128
 
 struct keeper {
@@ -47,6 +49,7 @@ struct keeper {
 	char final[NAME_MAX_LEN]; /* "" = not activated */
 	struct remus_xen_keeper_nics nics;
 	uint32_t domid;
+	uint64_t quiet_until; /* what is left to do for a guest that runs is done then; 0 = it is done */
 	bool found, told_domid, receiver_gone, ended /* the stream */, doomed;
 };
 
@@ -236,12 +239,20 @@ static int run(struct keeper *k)
 	if (libxl_domain_unpause(k->ctx, k->domid, NULL))
 		return -1;
 	say(k, "running");
+	remus_log_level(REMUS_LOG_INFO);
+	k->quiet_until = remus_now_us() + QUIET_MS * 1000u;
+	return 0;
+}
+
+/* What can wait until the guest is heard again: libxl's record of it. */
+static void complete(struct keeper *k)
+{
+	k->quiet_until = 0;
 	if (remus_xen_keeper_nics_give_back(&k->nics, k->ctx, k->domid, &k->config))
 		remus_warn(
 			"libxl's record of %s lacks its network interfaces: they work, but `xl network-list` "
 			"and a new protection will not know them",
 			k->final);
-	return 0;
 }
 
 /* ---- keeping it ---- */
@@ -289,6 +300,18 @@ static bool act(struct keeper *k, int reason)
 	return true;
 }
 
+/* Wait for a while, or until the receiver or the domain wants something. */
+static void turn(struct keeper *k)
+{
+	uint64_t now = remus_now_us();
+	int ms = k->quiet_until > now ? (int)((k->quiet_until - now) / 1000) + 1 : k->quiet_until ? 0 : 60000;
+
+	if (remus_xen_libxl_turn(k->ctx, k->receiver_gone ? -1 : TALK, ms))
+		hear(k);
+	if (k->quiet_until && remus_now_us() >= k->quiet_until)
+		complete(k);
+}
+
 static void keep(struct keeper *k)
 {
 	static const char *const words[] = {"shutdown the guest shut down", "shutdown the guest rebooted", "",
@@ -296,11 +319,12 @@ static void keep(struct keeper *k)
 	libxl_evgen_domain_death *death = NULL;
 	bool reported = false;
 
+	while (k->quiet_until && !k->doomed)
+		turn(k);
 	while (!libxl_evenable_domain_death(k->ctx, k->domid, 0, &death)) {
 		libxl_event *event = NULL;
 		while (!k->doomed && libxl_event_check(k->ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL))
-			if (remus_xen_libxl_turn(k->ctx, k->receiver_gone ? -1 : TALK, 60000))
-				hear(k);
+			turn(k);
 		if (k->doomed) {
 			destroy(k);
 			return;

@@ -14,7 +14,8 @@
 #include "remus/util.h"
 
 #define TELL_US	   1000000u
-#define RECHECK_MS 100 /* a signal that got lost costs this much */
+#define ASKED	   "asked" /* the token of our watch */
+#define RECHECK_MS 100	   /* a signal that got lost costs this much */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
 static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
@@ -69,11 +70,45 @@ int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid,
 	return 0;
 }
 
-int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen, uint32_t domid,
-			   struct remus_error *err)
+int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen,
+			   struct xs_handle *watch, uint32_t domid, struct remus_error *err)
 {
-	*s = (struct remus_xen_suspend){.xen = xen, .domid = domid};
+	*s = (struct remus_xen_suspend){.xen = xen, .watch = watch, .domid = domid};
 	return remus_xen_suspend_check(xen, domid, err);
+}
+
+/*
+ * The guest's answer is the second write after our request, whatever is in it: that it has stopped is asked of the
+ * hypervisor, this only tells when it began to.
+ */
+void remus_xen_suspend_hear(struct remus_xen_suspend *s)
+{
+	char **fired;
+
+	while ((fired = xs_check_watch(s->watch))) {
+		bool ours = !strcmp(fired[XS_WATCH_TOKEN], ASKED);
+		free(fired);
+		if (!ours)
+			s->others = true;
+		else if (s->requested_us && ++s->heard == 2)
+			s->taken_us = remus_now_us();
+	}
+}
+
+static void watch_answers(struct remus_xen_suspend *s)
+{
+	char path[64];
+
+	control_path(s, "shutdown", path);
+	if (!xs_watch(s->watch, path, ASKED))
+		return; /* when it begins to freeze is then guessed */
+	/* it fires once for being set */
+	for (int waited = 0; waited < 100; waited++) {
+		struct pollfd pfd = {.fd = xs_fileno(s->watch), .events = POLLIN};
+		if (poll(&pfd, 1, 1) == 1)
+			break;
+	}
+	remus_xen_suspend_hear(s);
 }
 
 void remus_xen_suspend_listen(struct remus_xen_suspend *s)
@@ -81,8 +116,11 @@ void remus_xen_suspend_listen(struct remus_xen_suspend *s)
 	struct remus_error why = REMUS_ERROR_INIT;
 	const char *told = secure_getenv("REMUS_XEN_SUSPEND");
 
-	if (s->events)
+	if (s->listening)
 		return;
+	s->listening = true;
+	watch_answers(s);
+	remus_xen_ring_open(&s->ring, s->xen, s->domid);
 	s->note[0] = 0;
 	if (told && !strcmp(told, "poll"))
 		remus_fail(&why, -ENOTSUP, "REMUS_XEN_SUSPEND says so");
@@ -96,6 +134,14 @@ void remus_xen_suspend_listen(struct remus_xen_suspend *s)
 
 void remus_xen_suspend_unlisten(struct remus_xen_suspend *s)
 {
+	char path[64];
+
+	if (!s->listening)
+		return;
+	s->listening = false;
+	control_path(s, "shutdown", path);
+	xs_unwatch(s->watch, path, ASKED);
+	remus_xen_ring_close(&s->ring);
 	if (!s->events)
 		return;
 	xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, 0);
@@ -145,19 +191,28 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 	if (s->requested_us)
 		return 0;
 	remus_xen_suspend_tell(s);
+	remus_xen_suspend_hear(s); /* what came before doesn't count */
+	s->heard = 0;
+	s->taken_us = 0;
+	s->requested_us = remus_now_us();
 	for (int waited = 0; waited <= FOREIGN_MS; waited++) {
 		rc = ask_instead(s, "", "suspend", other, err);
 		if (rc || !strcmp(other, "suspend"))
 			break;
 		usleep(1000);
 	}
+	if (rc == 0 && strcmp(other, "suspend"))
+		rc = remus_fail(err, -EBUSY, "domain %u was asked to \"%s\" and has not taken that up",
+				s->domid, other);
 	if (rc < 0)
-		return rc;
-	if (!rc && strcmp(other, "suspend"))
-		return remus_fail(err, -EBUSY, "domain %u was asked to \"%s\" and has not taken that up",
-				  s->domid, other);
-	s->requested_us = remus_now_us();
-	return 0;
+		s->requested_us = 0;
+	return rc < 0 ? rc : 0;
+}
+
+bool remus_xen_suspend_settled(const struct remus_xen_suspend *s)
+{
+	return remus_xen_ring_behind(&s->ring) <= REMUS_XEN_RING_BEHIND ||
+	       remus_now_us() - s->resumed_us >= REMUS_XEN_SETTLE_MS * 1000u;
 }
 
 /* 1 = stopped by a suspend, 0 = runs. */
@@ -174,6 +229,21 @@ static int stopped(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus
 	return remus_fail(err, -ESHUTDOWN, "domain %u has ended", s->domid);
 }
 
+/* Until something is heard, from the hypervisor or of the guest's answer. */
+static void hear_either(struct remus_xen_suspend *s, int wait_ms)
+{
+	struct pollfd pfd[2] = {
+		{.fd = xenevtchn_fd(s->events), .events = POLLIN},
+		{.fd = s->taken_us ? -1 : xs_fileno(s->watch), .events = POLLIN},
+	};
+
+	if (poll(pfd, 2, wait_ms) < 1)
+		return;
+	if (pfd[0].revents)
+		drain(s, 0);
+	remus_xen_suspend_hear(s);
+}
+
 static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info, struct remus_error *err)
 {
 	for (;;) {
@@ -183,10 +253,11 @@ static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info
 			return rc;
 		if (!s->events) {
 			usleep(1000);
+			remus_xen_suspend_hear(s);
 			continue;
 		}
 		uint64_t left = (until - now) / 1000 + 1;
-		drain(s, left < RECHECK_MS ? (int)left : RECHECK_MS);
+		hear_either(s, left < RECHECK_MS ? (int)left : RECHECK_MS);
 	}
 }
 
@@ -212,20 +283,42 @@ void remus_xen_suspend_inherit(struct remus_xen_suspend *s)
 		expect_late(s); /* if it was asked at all: that can't be told */
 }
 
-/* From the request to the stop. One that nobody saw happen took less: it only counts when it was a quick one. */
-static void note_time(struct remus_xen_suspend *s, uint64_t took, bool at_most)
+static void note_time(uint64_t *usual, uint64_t took)
 {
-	if (!s->usual_us)
-		s->usual_us = took;
-	else if (!at_most || took < s->usual_us)
-		s->usual_us = (s->usual_us * 7 + took) / 8;
+	*usual = *usual ? (*usual * 7 + took) / 8 : took;
+}
+
+/* It has stopped. When it began to is only known if its answer was heard as it came, and not found here afterwards. */
+static void note_stop(struct remus_xen_suspend *s, bool heard_late)
+{
+	uint64_t now = remus_now_us();
+
+	s->began_us = 0;
+	if (!s->requested_us)
+		return; /* a killed engine left it so */
+	remus_debug("suspend: asked %lld us after the resume, taken up %lld us later%s, stopped %lld us "
+		    "after it was asked",
+		    (long long)(s->requested_us - s->resumed_us),
+		    s->taken_us ? (long long)(s->taken_us - s->requested_us) : -1LL,
+		    heard_late ? " (heard late)" : "", (long long)(now - s->requested_us));
+	if (s->taken_us && !heard_late)
+		note_time(&s->usual_us, s->taken_us - s->requested_us);
+	if (s->taken_us)
+		s->began_us = s->taken_us;
+	if ((!s->taken_us || heard_late) && s->requested_us + s->usual_us < now)
+		s->began_us = s->requested_us + s->usual_us;
+	if (!heard_late || !s->usual_stop_us)
+		note_time(&s->usual_stop_us, now - s->requested_us);
 }
 
 int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
 {
+	bool taken = s->taken_us != 0;
 	int rc = stopped(s, info, err); /* it was asked ahead, or a killed engine left it so */
 	bool was_stopped = rc > 0;
 
+	while (rc == 0 && !s->requested_us && !remus_xen_suspend_settled(s))
+		usleep(1000);
 	if (rc == 0)
 		rc = remus_xen_suspend_request(s, err);
 	if (rc == 0)
@@ -235,8 +328,9 @@ int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, stru
 		if (rc == 0)
 			expect_late(s);
 	}
-	if (rc > 0 && s->requested_us)
-		note_time(s, remus_now_us() - s->requested_us, was_stopped);
+	remus_xen_suspend_hear(s);
+	if (rc > 0)
+		note_stop(s, was_stopped && !taken);
 	s->requested_us = 0;
 	if (rc > 0)
 		return 0;
@@ -255,8 +349,10 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 
 	if (rc <= 0)
 		return rc == -ESHUTDOWN || rc == -ESRCH ? 0 : rc; /* it ended: that is told elsewhere */
+	remus_xen_ring_mark(&s->ring);
 	if (xc_domain_resume(s->xen->xch, s->domid, 1))
 		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
+	s->resumed_us = remus_now_us();
 	s->late_until = 0;
 	s->untold = true;
 	return 0;
@@ -295,8 +391,7 @@ void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
 		s->late_until = 0;
 }
 
-/* Half of what it takes: measured, the guest runs on for about that long before it begins to freeze. */
 uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *s)
 {
-	return s->usual_us / 2;
+	return s->usual_us;
 }

@@ -10,8 +10,9 @@
  * faults). While there is such a channel Xen tells nobody else, so it is there only while a guest is protected:
  * otherwise `xl save` would wait for ever (I13).
  *
- * A request can be made ahead of the pause, so that the time until the guest notices overlaps with its running. A
- * request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
+ * A request can be made ahead of the pause, so that the time until the guest takes it up (it answers by emptying
+ * control/shutdown, and begins to freeze) overlaps with its running; but not while the guest is behind with
+ * what earlier ones left (ring.h). A request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
  * shutdown or a reboot, is never overwritten.
  */
 #ifndef REMUS_XEN_SUSPEND_H
@@ -20,29 +21,43 @@
 #include <stdbool.h>
 #include <xenevtchn.h>
 #include "handles.h"
+#include "ring.h"
 
 #define REMUS_XEN_SUSPEND_MS 5000  /* a loaded guest takes 200 ms; seconds mean one that can't freeze */
 #define REMUS_XEN_GRACE_MS   3000  /* more, when it has taken up the request */
 #define REMUS_XEN_LATE_MS    30000 /* Linux tries for 20 s to freeze its processes; it may stop until then */
+#define REMUS_XEN_SETTLE_MS \
+	400 /* after a resume a guest that has not caught up by then is asked all the same */
 
 struct remus_xen_suspend {
 	const struct remus_xen_handles *xen;
 	uint32_t domid;
 	xenevtchn_handle *events; /* NULL = polling */
 	evtchn_port_t port;
-	char note[256];	       /* why polling, or "" */
-	uint64_t requested_us; /* when, 0 = no request is out */
-	uint64_t usual_us;     /* request to stopped, a running mean */
-	uint64_t told_us;      /* when xenstored was told of a resume */
-	bool untold;	       /* it was resumed, xenstored doesn't know yet */
-	uint64_t late_until;   /* it took up a request that was given up and may stop until then; 0 = none */
+	char note[256]; /* why polling, or "" */
+	bool listening;
+	struct xs_handle *watch;    /* whose events hear() reads: control/shutdown's and others */
+	struct remus_xen_ring ring; /* while listening */
+	bool others;		    /* an event of somebody else's watch was among them */
+	uint64_t requested_us;	    /* when, 0 = no request is out */
+	unsigned heard;		    /* writes to control/shutdown since: ours, then the guest's answer */
+	uint64_t taken_us;	    /* when it was heard to answer, 0 = not yet */
+	uint64_t began_us;	    /* when the guest of the last wait() began to freeze */
+	uint64_t resumed_us;	    /* when it was made to go on, 0 = never */
+	uint64_t usual_us;	    /* request to answer, a running mean */
+	uint64_t usual_stop_us;	    /* request to stopped */
+	uint64_t told_us;	    /* when xenstored was told of a resume */
+	bool untold;		    /* it was resumed, xenstored doesn't know yet */
+	uint64_t late_until; /* it took up a request that was given up and may stop until then; 0 = none */
 };
 
 /* Does the guest say that it can be suspended? */
 int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
-/* It must. Nothing of it is changed. */
+/* It must. Nothing of it is changed. @watch: a connection to xenstored whose events hear() reads, all of them. */
 int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
-			   uint32_t domid, struct remus_error *err);
+			   struct xs_handle *watch, uint32_t domid, struct remus_error *err);
+/* Read the events that are there. */
+void remus_xen_suspend_hear(struct remus_xen_suspend *suspend);
 /* Have the hypervisor tell us from here on; where that fails `note` says why. */
 void remus_xen_suspend_listen(struct remus_xen_suspend *suspend);
 /* No more: it tells whoever else waits for a suspend. */
@@ -52,6 +67,8 @@ void remus_xen_suspend_inherit(struct remus_xen_suspend *suspend);
 /* Calls off what is out; the guest is left as it is. */
 void remus_xen_suspend_close(struct remus_xen_suspend *suspend);
 int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_error *err);
+/* May it be asked, or must it catch up with what earlier requests left? */
+bool remus_xen_suspend_settled(const struct remus_xen_suspend *suspend);
 /* Request unless that was done, and wait until it has stopped. -ETIMEDOUT: it runs, or will be made to. -ESHUTDOWN:
  * it ended instead. */
 int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);
@@ -62,7 +79,7 @@ void remus_xen_suspend_tell(struct remus_xen_suspend *suspend);
 /* A request that is older than @older_us is called off; a guest that stopped late is made to go on. What is left to
  * be expected of the guest: late_until. */
 void remus_xen_suspend_settle(struct remus_xen_suspend *suspend, uint64_t older_us);
-/* How long before a pause a request should be made, µs. */
+/* How long a guest takes to take up a request, µs: how much earlier than the pause it should be made. */
 uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *suspend);
 
 #endif

@@ -37,11 +37,12 @@ class XenHost:
                         f"cp /lab/tls/psk {KEYS} && chown 0:0 {KEYS}/psk && chmod 600 {KEYS}/psk; else "
                         f"remusctl keys psk >/dev/null && mkdir -p /lab/tls && cp {KEYS}/psk /lab/tls; fi", 20)
 
-    def start_remusd(self, environment="", plaintext=False):
+    def start_remusd(self, environment="", plaintext=False, trace=True):
         if not plaintext:
             self._make_keys()
+        trace = f"--trace /lab/{self.name}/trace" if trace else ""  # it outlives the host, and costs it time
         self.agent.must(f"mkdir -p {RUN} && ({environment} setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
-                        f"{'--insecure ' if plaintext else ''}--control {RUN}/control --trace /lab/{self.name}/trace --log-level info "
+                        f"{'--insecure ' if plaintext else ''}--control {RUN}/control {trace} --log-level info "
                         f"</dev/null >>/lab/{self.name}/remusd.log 2>&1 & echo $! >/run/remusd.pid)", 20)
         wait_for(f"remusd on host {self.name} to answer", 15, lambda: bool(self.status_or_none()), 0.2)
 
