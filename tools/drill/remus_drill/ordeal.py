@@ -114,6 +114,7 @@ class Ordeal(Drill):
         self.open_client()
         if self.cell.failover:
             self.run_for(2 + random.Random(self.plan["seed"]).random())
+            self.first_time = time.monotonic()
         if self.cell.by_handover:
             self.asking = Asking(self.a, "failover", self.name)
         elif self.cell.failover and self.trigger:
@@ -151,6 +152,7 @@ class Ordeal(Drill):
         self.at_point = int(found[3])
         self._now(f"FAULT: {self.cell.name}; host {host.name} is at {self.trigger.point}, {self.trigger.action}")
         self.fault_time = int(found[2]) / 1e6
+        self.first_time = min(self.first_time, self.fault_time)
         host.environment = {}
 
     def strike(self):
@@ -243,6 +245,8 @@ class Ordeal(Drill):
         survivor = self.hosts["a" if count["a"] else "b"]
         self.facts["survivor_status"] = self.domain(survivor)
         self.step(f"host {survivor.name} runs the guest, state \"{self.domain(survivor).get('state')}\"")
+        if not self.goes_on and self.domain(survivor).get("protected"):
+            self.facts["wrong"].append(f"host {survivor.name} calls the guest protected though it is alone")
         if survivor is self.b:
             self.expect_events(self.b, {"activated"})
         elif not self.goes_on and not self.cell.early:
@@ -261,6 +265,13 @@ class Ordeal(Drill):
         self.run_for(0.5)
         wait_for("the connections to go on under the new protection", 10,
                  lambda: self.client.all_answered_since(moment))
+
+    def power_off(self):
+        """Protection that has gone on ends in order first."""
+        if self.goes_on:
+            self.a.ctl("unprotect", self.name or self.domain(self.a).get("name"), timeout=30)
+            self.step("protection was ended in order")
+        super().power_off()
 
     def bring_back(self):
         """All was healed before."""

@@ -40,7 +40,7 @@ class Drill:
         self.decider = arbiter.make(plan.get("arbiter", "file"), folder)
         self.arbiter = getattr(self.decider, "folder", None)
         self.hosts = {}
-        self.fault_time = self.decided_time = None
+        self.first_time = self.fault_time = self.decided_time = None  # the first fault may lead to the one that is meant
         self.claims_allowed = 1
         self.name = None
         self.facts = {
@@ -151,6 +151,7 @@ class Drill:
 
     def _now(self, text):
         self.fault_time = time.monotonic()
+        self.first_time = self.first_time or self.fault_time
         self.facts["struck"] = True
         self.step(text)
 
@@ -345,7 +346,7 @@ class Drill:
                                   self.free_from(), self.silent_start)
         if self.decided_time:
             self._check_silence()
-        early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
+        early_b = [t for t in self.sniffers["b"].frames if self.first_time and t < self.first_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
                                     standby_frames=len(early_b))
         self._check_loudness(trace["primary"])
