@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 #include "agent.h"
@@ -30,7 +31,9 @@ static void on_hello(struct backup *b, const struct remus_frame *frame)
 		shell_feed(&b->feed, &ev);
 		return;
 	}
-	int rc = remus_hello_decode(frame->payload, frame->header.length, &b->hello, &err);
+	int rc = REMUS_FAULT(backup_hello, &err);
+	if (rc == 0)
+		rc = remus_hello_decode(frame->payload, frame->header.length, &b->hello, &err);
 	if (rc < 0) {
 		ev = (struct remus_event){
 			.type = REMUS_EV_FAILED,

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/pages.h"
 #include "remus/util.h"
@@ -129,9 +130,13 @@ static int prepare(struct backup *b, struct remus_error *err)
 	if (rc == 0)
 		rc = b->up->admit(b->up->context, &b->hello, err);
 	if (rc == 0)
+		rc = REMUS_FAULT(backup_admitted, err);
+	if (rc == 0)
 		rc = backup_open_arbiter(b, err);
 	if (rc == 0)
 		rc = shell_claimer_create(b->arbiter, &b->key, REMUS_HOLDER_BACKUP, &b->claimer, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_arbiter, err);
 	if (rc < 0)
 		return rc;
 	struct remus_standby_config config = {
@@ -139,6 +144,8 @@ static int prepare(struct backup *b, struct remus_error *err)
 		.name = b->hello.domain,
 	};
 	rc = ops->create(b->hello.description, &config, &b->guest->standby, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_standby, err);
 	if (rc < 0)
 		return rc;
 	uint64_t pages = b->guest->standby->ops->pages(b->guest->standby);
@@ -146,6 +153,8 @@ static int prepare(struct backup *b, struct remus_error *err)
 		return remus_fail(err, -EPROTO, "the standby has %llu pages of memory, the guest %llu",
 				  (unsigned long long)pages, (unsigned long long)b->hello.guest_pages);
 	rc = prepare_nics(b, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_nics, err);
 	if (rc < 0)
 		return rc;
 	if (b->config->trace_dir) {
@@ -182,13 +191,35 @@ static void send_findings(struct backup *b)
 	remus_link_send(b->link, REMUS_FRAME_FINDINGS, REMUS_FRAME_MANDATORY, 0, &part, 1, NULL, NULL);
 }
 
+/* The frames whose loss leaves the two sides with different ideas. */
+static int fault_before(uint16_t frame, struct remus_error *err)
+{
+	switch (frame) {
+	case REMUS_FRAME_WELCOME:
+		return REMUS_FAULT(backup_welcome, err);
+	case REMUS_FRAME_ACK:
+		return REMUS_FAULT(backup_ack, err);
+	case REMUS_FRAME_ACTIVATED:
+		return REMUS_FAULT(backup_tell, err);
+	case REMUS_FRAME_END_ACK:
+		return REMUS_FAULT(backup_end_ack, err);
+	default:
+		return 0;
+	}
+}
+
 static void do_send(struct backup *b, const struct remus_action *a)
 {
+	struct remus_error why = REMUS_ERROR_INIT;
 	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
 	struct iovec part = {.iov_base = body, .iov_len = 0};
 
 	if (!b->link)
 		return;
+	if (fault_before(a->frame, &why) < 0) {
+		shell_raise(&b->feed, REMUS_EV_LINK_LOST, why.message);
+		return;
+	}
 	switch (a->frame) {
 	case REMUS_FRAME_WELCOME: {
 		struct remus_welcome welcome = {
@@ -220,7 +251,10 @@ static void do_send(struct backup *b, const struct remus_action *a)
 static int do_apply_sync(struct backup *b, struct remus_error *err)
 {
 	const struct remus_frame *f = b->frame;
-	int64_t n = remus_pages_check(f->payload, f->header.length, b->hello.guest_pages, err);
+	int64_t n = REMUS_FAULT(backup_sync_apply, err);
+
+	if (n == 0)
+		n = remus_pages_check(f->payload, f->header.length, b->hello.guest_pages, err);
 
 	if (n >= 0)
 		n = remus_pages_apply(f->payload, f->header.length, b->hello.guest_pages, staging_locate,
@@ -236,10 +270,14 @@ static void do_verify(struct backup *b, uint64_t epoch)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_commit commit;
-	int rc = remus_commit_decode(b->frame->payload, b->frame->header.length, &commit, &err);
+	int rc = REMUS_FAULT(backup_verify, &err);
 
 	if (rc == 0)
+		rc = remus_commit_decode(b->frame->payload, b->frame->header.length, &commit, &err);
+	if (rc == 0)
 		rc = staging_verify(&b->staging, epoch, &commit, &err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_verified, &err);
 	if (rc == 0)
 		backup_clock_verified(b);
 	struct remus_event *ev =
@@ -255,8 +293,12 @@ static int do_apply(struct backup *b, struct remus_error *err)
 	struct remus_agent_section agent = b->staging.agent;
 	struct remus_clock_facts clock = b->staging.clock;
 	uint64_t bytes = b->staging.page_bytes + b->staging.state_bytes, pages = b->staging.pages;
-	int rc = staging_apply(&b->staging, b->guest->standby, err);
+	int rc = REMUS_FAULT(backup_acked, err);
 
+	if (rc == 0)
+		rc = staging_apply(&b->staging, b->guest->standby, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_applied, err);
 	if (rc < 0)
 		return rc;
 	b->guest->addresses = addresses;
@@ -272,11 +314,17 @@ static int do_apply(struct backup *b, struct remus_error *err)
 
 static int do_activate(struct backup *b, struct remus_error *err)
 {
-	backup_clock_set(b);
+	int rc = REMUS_FAULT(backup_activate, err);
+
 	if (b->drill) /* the guest needs the host's processors now */
 		shell_drill_cancel(b->drill, "the guest itself was activated meanwhile");
-	int rc = b->guest->standby->ops->activate(b->guest->standby, err);
 
+	if (rc == 0)
+		backup_clock_set(b);
+	if (rc == 0)
+		rc = b->guest->standby->ops->activate(b->guest->standby, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(backup_activated, err);
 	if (rc < 0)
 		return rc;
 	b->status.activate_us = remus_now_us() - b->claimed_us;
@@ -290,10 +338,33 @@ static int do_activate(struct backup *b, struct remus_error *err)
 	return 0;
 }
 
+static int do_stage(struct backup *b, uint64_t epoch, struct remus_error *err)
+{
+	int rc = REMUS_FAULT(backup_stage, err);
+
+	return rc < 0 ? rc : staging_add(&b->staging, epoch, b->frame, err);
+}
+
+static int do_egress(struct backup *b, enum remus_action_type type, struct remus_error *err)
+{
+	int rc = type == REMUS_DO_PASS ? REMUS_FAULT(backup_pass, err) : REMUS_FAULT(backup_announce, err);
+
+	if (rc == 0 && type == REMUS_DO_PASS)
+		return remus_guest_pass(b->guest, err);
+	if (rc < 0)
+		return rc;
+	/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
+	b->guest->announcements = ANNOUNCEMENTS;
+	remus_guest_announce(b->guest, NULL);
+	return 0;
+}
+
 void backup_drop(struct backup *b)
 {
 	struct remus_guest *g = b->guest;
 
+	if (g->standby)
+		(void)REMUS_FAULT(backup_drop, NULL);
 	staging_clear(&b->staging);
 	remus_guest_close_nics(g);
 	b->nics = 0;
@@ -352,7 +423,7 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 	case REMUS_DO_APPLY_SYNC:
 		return do_apply_sync(b, err);
 	case REMUS_DO_STAGE:
-		return staging_add(&b->staging, a->epoch, b->frame, err);
+		return do_stage(b, a->epoch, err);
 	case REMUS_DO_ABORT_EPOCH:
 		staging_clear(&b->staging);
 		return 0;
@@ -371,12 +442,8 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		backup_renew(b);
 		return 0;
 	case REMUS_DO_PASS:
-		return remus_guest_pass(b->guest, err);
 	case REMUS_DO_ANNOUNCE:
-		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
-		b->guest->announcements = ANNOUNCEMENTS;
-		remus_guest_announce(b->guest, NULL);
-		return 0;
+		return do_egress(b, a->type, err);
 	case REMUS_DO_DRILL:
 		backup_drill(b, a->text);
 		return 0;

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include "remus/bitmap.h"
+#include "remus/fault.h"
 #include "remus/util.h"
 #include "agent.h"
 
@@ -193,10 +194,14 @@ int capture_take(struct capture *c, uint64_t epoch, struct remus_error *err)
 
 	trim(c);
 	int rc = take_state(c, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_state_saved, err);
 	if (rc < 0)
 		return rc;
 	uint64_t t1 = remus_now_us();
 	rc = c->domain->ops->track_fetch(c->domain, c->pending, NULL, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_dirty_fetched, err);
 	if (rc < 0)
 		return rc;
 	uint64_t t2 = remus_now_us();
@@ -209,6 +214,8 @@ int capture_take(struct capture *c, uint64_t epoch, struct remus_error *err)
 			"MiB that this host keeps for one (remusd --staging)",
 			c->count / 256, (unsigned long long)(c->cap >> 20));
 	rc = copy_staged(c, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_copied, err);
 	if (rc < 0)
 		return rc; /* the machine aborts the epoch: the pages go back to pending */
 	uint64_t t3 = remus_now_us();
@@ -293,6 +300,8 @@ int capture_send(struct capture *c, struct remus_link *link, const struct captur
 	struct sink s = {.link = link, .limits = limits, .epoch = c->epoch};
 	int rc = remus_encoder_run(c->encoder, c->epoch, c->pfn, c->pages, c->count, REMUS_PAGES_PAYLOAD_MAX,
 				   sink_pages, &s, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_pages_sent, err);
 	if (rc < 0)
 		return rc;
 	uint64_t page_bytes = s.bytes;
@@ -314,9 +323,13 @@ int capture_send(struct capture *c, struct remus_link *link, const struct captur
 	remus_commit_encode(&commit, body);
 	struct iovec part = {.iov_base = body, .iov_len = sizeof body};
 	rc = sink_may(&s, 0, err);
-	if (rc < 0)
-		return rc;
-	rc = remus_link_send(link, REMUS_FRAME_COMMIT, REMUS_FRAME_MANDATORY, c->epoch, &part, 1, NULL, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_commit, err);
+	if (rc == 0)
+		rc = remus_link_send(link, REMUS_FRAME_COMMIT, REMUS_FRAME_MANDATORY, c->epoch, &part, 1,
+				     NULL, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_sent, err);
 	if (rc < 0)
 		return rc;
 	*digest = s.digest.value;
@@ -351,6 +364,8 @@ static int fetch_paused(struct capture *c, struct remus_error *err)
 	int rc = d->ops->pause(d, err);
 
 	if (rc == 0)
+		rc = REMUS_FAULT(primary_sync_paused, err);
+	if (rc == 0)
 		rc = d->ops->track_fetch(d, c->pending, NULL, err);
 	for (int attempt = 0; attempt < 3; attempt++)
 		if (d->ops->resume(d, rc < 0 ? NULL : err) == 0)
@@ -365,6 +380,8 @@ int capture_round_step(struct capture *c, struct remus_link *link, uint64_t *sen
 	if (c->count) {
 		struct sink s = {.link = link, .epoch = 0};
 		int rc = copy_staged(c, err);
+		if (rc == 0)
+			rc = REMUS_FAULT(primary_sync_send, err);
 		if (rc == 0)
 			rc = remus_encoder_run(c->encoder, 0, c->pfn, c->pages, c->count,
 					       REMUS_PAGES_PAYLOAD_MAX, sink_pages, &s, err);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/util.h"
 
 struct shell_claimer {
@@ -37,6 +38,19 @@ static void free_claimer(struct shell_claimer *c)
 	free(c);
 }
 
+/* The question, and where it may fail: before it is asked, and with only its answer lost. */
+static enum remus_claim ask(struct shell_claimer *c, struct remus_error *err)
+{
+	bool primary = c->holder == REMUS_HOLDER_PRIMARY;
+
+	if ((primary ? REMUS_FAULT(primary_claim, err) : REMUS_FAULT(backup_claim, err)) < 0)
+		return REMUS_CLAIM_UNKNOWN;
+	enum remus_claim claim = c->arbiter->ops->claim(c->arbiter, &c->key, c->holder, err);
+	if ((primary ? REMUS_FAULT(primary_claimed, err) : REMUS_FAULT(backup_claimed, err)) < 0)
+		return REMUS_CLAIM_UNKNOWN;
+	return claim;
+}
+
 static void *worker(void *context)
 {
 	struct shell_claimer *c = context;
@@ -52,7 +66,7 @@ static void *worker(void *context)
 		pthread_mutex_unlock(&c->lock);
 
 		struct remus_error err = REMUS_ERROR_INIT;
-		enum remus_claim claim = c->arbiter->ops->claim(c->arbiter, &c->key, c->holder, &err);
+		enum remus_claim claim = ask(c, &err);
 
 		pthread_mutex_lock(&c->lock);
 		c->busy = false;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remus/fault.h"
 #include "remus/util.h"
 #include "agent.h"
 #include "primary.h"
@@ -23,6 +24,19 @@ static void step(void *machine, const struct remus_event *event, struct remus_ac
 
 /* ---- sources of events ---- */
 
+/* Returns as remus_link_next(). */
+static int acked(struct primary *p, struct remus_frame *frame, struct remus_error *err)
+{
+	int rc = REMUS_FAULT(primary_acked, err);
+
+	if (rc < 0) {
+		free(frame->payload);
+		return rc;
+	}
+	shell_trace_epoch(&p->trace, "ack", frame->header.epoch);
+	return 1;
+}
+
 static void poll_link(struct primary *p)
 {
 	for (int i = 0; p->link && i < 16; i++) {
@@ -31,6 +45,8 @@ static void poll_link(struct primary *p)
 		int rc = remus_link_next(p->link, &frame, &err);
 		if (rc == 0)
 			return;
+		if (rc > 0 && frame.header.type == REMUS_FRAME_ACK)
+			rc = acked(p, &frame, &err);
 		if (rc < 0) {
 			struct remus_link *gone = p->link;
 			shell_feed_simple(&p->feed, REMUS_EV_LINK_LOST, err.message);
@@ -40,8 +56,6 @@ static void poll_link(struct primary *p)
 			}
 			return;
 		}
-		if (frame.header.type == REMUS_FRAME_ACK)
-			shell_trace_epoch(&p->trace, "ack", frame.header.epoch);
 		struct remus_event ev = {
 			.type = REMUS_EV_FRAME,
 			.header = &frame.header,

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "remus/bitmap.h"
+#include "remus/fault.h"
 #include "remus/util.h"
 
 #define STATUS_PERIOD_US 500000u /* asking a kernel buffer for its counters isn't free */
@@ -76,8 +77,9 @@ static int do_connect(struct primary *p, struct remus_error *err)
 	struct remus_link_config setup = p->config->link;
 
 	setup.dead_ms = remus_link_setup_dead_ms(setup.dead_ms);
-	int rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
-
+	int rc = REMUS_FAULT(primary_connect, err);
+	if (rc == 0)
+		rc = remus_link_connect(p->config->host, p->config->port, &setup, &p->link, err);
 	if (rc < 0)
 		return rc;
 	p->capture->clock_anchor_ns = remus_link_clock(p->link, NULL);
@@ -92,8 +94,10 @@ static int send_hello(struct primary *p, struct remus_error *err)
 	REMUS_AUTO_FREE char *description = NULL;
 	REMUS_AUTO_FREE uint8_t *payload = NULL;
 	size_t length;
-	int rc = p->guest->domain->ops->describe(p->guest->domain, &description, err);
+	int rc = REMUS_FAULT(primary_hello, err);
 
+	if (rc == 0)
+		rc = p->guest->domain->ops->describe(p->guest->domain, &description, err);
 	if (rc < 0)
 		return rc;
 	struct remus_hello hello = {
@@ -130,13 +134,33 @@ static void send_entropy(struct primary *p)
 	explicit_bzero(material, sizeof material);
 }
 
+/* The frames whose loss leaves the two sides with different ideas. */
+static int fault_before(uint16_t frame, struct remus_error *err)
+{
+	switch (frame) {
+	case REMUS_FRAME_HANDOVER:
+		return REMUS_FAULT(primary_handover, err);
+	case REMUS_FRAME_DOMAIN_LOST:
+		return REMUS_FAULT(primary_domain_lost, err);
+	case REMUS_FRAME_END:
+		return REMUS_FAULT(primary_end, err);
+	default:
+		return 0;
+	}
+}
+
 static int do_send(struct primary *p, const struct remus_action *a, struct remus_error *err)
 {
+	struct remus_error why = REMUS_ERROR_INIT;
 	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
 	struct iovec part = {.iov_base = body, .iov_len = 0};
 
 	if (!p->link)
 		return 0;
+	if (fault_before(a->frame, &why) < 0) {
+		shell_raise(&p->feed, REMUS_EV_LINK_LOST, why.message);
+		return 0;
+	}
 	switch (a->frame) {
 	case REMUS_FRAME_HELLO:
 		return send_hello(p, err); /* a description that can't be made is a failure of its own */
@@ -163,14 +187,16 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	struct remus_domain *d = p->guest->domain;
 
 	p->pause_begin_us = remus_now_us();
-	int rc = d->ops->pause(d, err);
+	int rc = REMUS_FAULT(primary_pause, err);
+	if (rc == 0)
+		rc = d->ops->pause(d, err);
 	p->stopped_us = remus_now_us();
 	uint64_t began = rc == 0 && d->ops->pause_began ? d->ops->pause_began(d) : 0;
 	if (began > p->resumed_us) /* asked ahead, it stopped earlier; or it ran on until it was ready */
 		p->pause_begin_us = began;
 	p->capture->parts.stop = p->stopped_us - p->pause_begin_us;
 	shell_trace_epoch(&p->trace, "pause", 0);
-	return rc;
+	return rc < 0 ? rc : REMUS_FAULT(primary_paused, err);
 }
 
 static int do_resume(struct primary *p, struct remus_error *err)
@@ -179,13 +205,15 @@ static int do_resume(struct primary *p, struct remus_error *err)
 	uint64_t t = remus_now_us();
 
 	shell_trace_epoch(&p->trace, "resume", 0);
-	int rc = d->ops->resume(d, err);
+	int rc = REMUS_FAULT(primary_resume, err);
+	if (rc == 0)
+		rc = d->ops->resume(d, err);
 
 	p->resumed_us = remus_now_us();
 	if (p->resumed_us > p->pause_begin_us)
 		shell_share_add(&p->paused, p->pause_begin_us, p->resumed_us);
 	p->capture->parts.resume = p->resumed_us - t;
-	return rc;
+	return rc < 0 ? rc : REMUS_FAULT(primary_resumed, err);
 }
 
 /* The staged epoch's figures: they count once it is on its way. */
@@ -226,9 +254,12 @@ static int send_captured(struct primary *p, const struct remus_action *a, uint64
 
 	if (!p->link)
 		return remus_fail(err, -EPIPE, "the link is gone");
-	if (a->epoch == 1)
-		p->up->armed(p->up->context);
-	return capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
+	int rc = a->epoch == 1 ? p->up->armed(p->up->context, err) : 0;
+
+	if (rc == 0)
+		rc = REMUS_FAULT(primary_send, err);
+	return rc < 0 ? rc
+		      : capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
 }
 
 static int do_send_epoch(struct primary *p, const struct remus_action *a, struct remus_error *err)
@@ -259,20 +290,25 @@ static int do_release(struct primary *p, uint64_t epoch, struct remus_error *err
 	p->committed_us = p->pause_begin_us;
 	shell_samples_add(&p->commit, now - p->pause_begin_us);
 	shell_trace_epoch(&p->trace, "release", epoch);
-	return remus_guest_release(p->guest, epoch, err);
+	int rc = REMUS_FAULT(primary_release, err);
+	if (rc == 0)
+		rc = remus_guest_release(p->guest, epoch, err);
+	return rc < 0 ? rc : REMUS_FAULT(primary_released, err);
 }
 
 static int do_seal(struct primary *p, uint64_t epoch, struct remus_error *err)
 {
 	struct remus_netbuf_stats stats;
-	int rc = remus_guest_seal(p->guest, epoch, err);
+	int rc = REMUS_FAULT(primary_seal, err);
+	if (rc == 0)
+		rc = remus_guest_seal(p->guest, epoch, err);
 	uint64_t sealed_us = remus_now_us(); /* what comes later belongs to the next epoch */
 
 	remus_guest_egress_stats(p->guest, &stats);
 	p->held_total +=
 		stats.held_packets; /* all of them belong to this epoch: the one before was released */
 	shell_trace_accepted(&p->trace, "seal", sealed_us, epoch, p->guest);
-	return rc;
+	return rc < 0 ? rc : REMUS_FAULT(primary_sealed, err);
 }
 
 static int do_domain(struct primary *p, enum remus_action_type type, struct remus_error *err)
@@ -282,7 +318,9 @@ static int do_domain(struct primary *p, enum remus_action_type type, struct remu
 
 	switch (type) {
 	case REMUS_DO_TRACK_START:
-		rc = d->ops->track_start(d, err);
+		rc = REMUS_FAULT(primary_track, err);
+		if (rc == 0)
+			rc = d->ops->track_start(d, err);
 		if (rc == 0) {
 			snprintf(p->status.tracking, sizeof p->status.tracking, "%s", d->ops->track_name(d));
 			snprintf(p->status.tracking_note, sizeof p->status.tracking_note, "%s",
@@ -293,23 +331,34 @@ static int do_domain(struct primary *p, enum remus_action_type type, struct remu
 		d->ops->track_stop(d);
 		return 0;
 	default:
-		return d->ops->destroy(d, err);
+		rc = REMUS_FAULT(primary_destroy, err);
+		return rc < 0 ? rc : d->ops->destroy(d, err);
 	}
 }
 
 static int do_egress(struct primary *p, enum remus_action_type type, struct remus_error *err)
 {
 	struct remus_netbuf_stats stats;
+	int rc;
 
 	switch (type) {
 	case REMUS_DO_HOLD:
+		rc = REMUS_FAULT(primary_hold, err);
+		if (rc < 0)
+			return rc;
 		remus_guest_egress_stats(p->guest, &stats);
 		shell_trace_accepted(&p->trace, "hold", remus_now_us(), 0, p->guest);
 		return remus_guest_hold(p->guest, err);
 	case REMUS_DO_PASS:
+		rc = REMUS_FAULT(primary_pass, err);
+		if (rc < 0)
+			return rc;
 		shell_trace_epoch(&p->trace, "pass", 0);
 		return remus_guest_pass(p->guest, err);
 	default:
+		rc = REMUS_FAULT(primary_discard, err);
+		if (rc < 0)
+			return rc;
 		shell_trace_epoch(&p->trace, "discard", 0);
 		return remus_guest_discard(p->guest, err);
 	}
@@ -317,7 +366,10 @@ static int do_egress(struct primary *p, enum remus_action_type type, struct remu
 
 static int begin_round(struct primary *p, struct remus_error *err)
 {
-	int rc = capture_round_begin(p->capture, p->round, err);
+	int rc = REMUS_FAULT(primary_sync_round, err);
+
+	if (rc == 0)
+		rc = capture_round_begin(p->capture, p->round, err);
 
 	if (rc < 0)
 		return rc;
@@ -326,6 +378,14 @@ static int begin_round(struct primary *p, struct remus_error *err)
 		p->memory_pages = p->status.sync_total;
 	primary_publish(p); /* a copy may be over before the next periodic status */
 	return 0;
+}
+
+static int do_retire(struct primary *p, struct remus_error *err)
+{
+	struct remus_arbiter *arbiter = p->config->arbiter;
+	int rc = REMUS_FAULT(primary_retire, err);
+
+	return rc < 0 ? rc : arbiter->ops->retire(arbiter, &p->config->key, err);
 }
 
 int primary_carry_out(void *shell, const struct remus_action *a, struct remus_error *err)
@@ -363,7 +423,7 @@ int primary_carry_out(void *shell, const struct remus_action *a, struct remus_er
 		shell_claimer_ask(p->claimer, remus_now_us());
 		return 0;
 	case REMUS_DO_RETIRE:
-		return p->config->arbiter->ops->retire(p->config->arbiter, &p->config->key, err);
+		return do_retire(p, err);
 	case REMUS_DO_END:
 		p->ended = true;
 		snprintf(p->end_text, sizeof p->end_text, "%s", a->text);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "remus/fault.h"
 #include "remus/pages.h"
 #include "remus/util.h"
 
@@ -176,7 +177,9 @@ int staging_apply(struct staging *s, struct remus_standby *standby, struct remus
 		if (n < 0)
 			return (int)n;
 	}
-	int rc = standby->ops->commit(standby, s->epoch, s->device, s->device_bytes, err);
+	int rc = REMUS_FAULT(backup_applying, err);
+	if (rc == 0)
+		rc = standby->ops->commit(standby, s->epoch, s->device, s->device_bytes, err);
 	if (rc == 0)
 		staging_clear(s);
 	return rc;

@@ -125,8 +125,9 @@ struct remus_supervisor {
 	enum remus_command (*next_command)(void *context); /* never blocks */
 	void (*status)(void *context, const struct remus_status *status);
 	void (*event)(void *context, enum remus_level level, const char *kind, const char *text);
-	/* Primary, before the first COMMIT leaves: from now on going on alone needs a claim. Recorded before return. */
-	void (*armed)(void *context);
+	/* Primary, before the first COMMIT leaves: from now on going on alone needs a claim. Recorded before return, in what
+	 * outlives this process and its supervisor; if it can't be, the COMMIT doesn't leave. */
+	int (*armed)(void *context, struct remus_error *err);
 	/* Backup: may this peer use this session and generation? Negative code and message = refused. A hello that asks for a
 	 * check is answered the same way, but leaves no trace. */
 	int (*admit)(void *context, const struct remus_hello *hello, struct remus_error *err);

@@ -41,7 +41,7 @@ const struct remus_standby_ops *remus_standby_backend(const char *name)
 
 int remus_standby_sweep(const char *line, int patience_ms, struct remus_error *err)
 {
-	char text[256], *save = NULL;
+	char text[1024], *save = NULL;
 
 	snprintf(text, sizeof text, "%s", line);
 	const char *name = strtok_r(text, " ", &save), *mark = strtok_r(NULL, "\n", &save);

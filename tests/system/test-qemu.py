@@ -63,6 +63,18 @@ class Fits(QemuTest):
         os.kill(pid, 9)
         wait_for("host b to see that the guest is gone", lambda: not b.children(), 5)
 
+    def test_receiver_killed_as_its_standby_starts(self):
+        """Nobody was told the pid of the standby's QEMU yet: it is found all the same."""
+        a, b, sink = self.host("a"), self.host("b", environment={"REMUS_FAULT": "backup-standby:1:kill"}), self.sink()
+        guest = Qemu(self)
+        self.assertNotEqual(a.protect(guest, b, "--egress", sink.uri).status, 0)
+        self.assertIn("standby-dropped", b.kinds())
+        wait_for("the standby's QEMU to be ended", lambda: not b.children(), 5)
+        self.assertEqual([f for f in b.files() if "backup" in f or "session" in f], [])
+        guest.check_runs()
+        self.assertEqual(a.protect(guest, b, "--egress", sink.uri).status, 0)
+        self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
+
     def test_receiver_and_remusd_killed(self):
         """The next remusd finds the standby's QEMU, which nobody can activate any more."""
         self.claims = 1

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 
 extern char **environ;
@@ -229,7 +230,7 @@ static int main_apart(char **argv)
 	bool backup = !strcmp(argv[1], "backup");
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (!r || getppid() != atoi(argv[5]))
+	if (!r || getppid() != atoi(argv[5]) || remus_fault_arm(getenv(REMUS_FAULT_VARIABLE), NULL) < 0)
 		return 1;
 	lay(r, argv[2]);
 	snprintf(r->relay.port, sizeof r->relay.port, "%s", argv[3]);
@@ -357,6 +358,7 @@ struct rig *rig_start(const struct rig_options *options)
 			!mkdir(r->arb2, 0700));
 	atomic_store(&r->relay.budget, options->budget ? options->budget : -1);
 	CU_ASSERT_FATAL(net_start(&r->net, net) && relay_start(&r->relay));
+	r->primary.refuse_to_arm = options->refuse_to_arm;
 	start_guest(r);
 	if (options->agent)
 		CU_ASSERT_FATAL(

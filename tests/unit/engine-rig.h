@@ -38,7 +38,8 @@ struct rig_up {
 	const char *standby_dir;
 	int command_fd;
 	_Atomic bool quit;
-	bool echo; /* kinds of events to stdout, for the process that started this one */
+	bool refuse_to_arm; /* primary: as if the record could not be written */
+	bool echo;	    /* kinds of events to stdout, for the process that started this one */
 	/* under the lock */
 	enum remus_command command;
 	unsigned events, armed, admitted;
@@ -161,6 +162,7 @@ struct rig_options {
 	uint32_t interval_ms;			  /* 0 = 10 */
 	uint32_t dead_ms;			  /* 0 = 5000: loss is noticed otherwise than by silence */
 	enum remus_loss_policy policy;
+	bool refuse_to_arm;
 	bool strange_arbiter; /* the backup looks into another directory */
 	int64_t budget;	      /* of the relay; 0 = no limit */
 	bool primary_apart;   /* the engine is a process of its own, that can be killed */

@@ -50,13 +50,15 @@ static void event(void *context, enum remus_level level, const char *kind, const
 		dprintf(STDOUT_FILENO, "%s\n", kind);
 }
 
-static void armed(void *context)
+static int armed(void *context, struct remus_error *err)
 {
 	struct rig_up *up = context;
 
 	pthread_mutex_lock(&up->lock);
 	up->armed++;
+	bool refused = up->refuse_to_arm;
 	pthread_mutex_unlock(&up->lock);
+	return refused ? remus_fail(err, -ENOSPC, "the record can't be written") : 0;
 }
 
 static int admit(void *context, const struct remus_hello *hello, struct remus_error *err)

@@ -133,6 +133,19 @@ static void first_copy_fails(void)
 	rig_end(r);
 }
 
+/* What can't be recorded isn't sent: the backup never gets an epoch, and the guest goes on here. */
+static void record_fails(void)
+{
+	struct rig *r = rig_start(&(struct rig_options){.refuse_to_arm = true});
+
+	CU_ASSERT_EQUAL(rig_survivor(r), 'p');
+	CU_ASSERT_STRING_EQUAL(r->primary.out.word, "solo");
+	CU_ASSERT_EQUAL(up_count(&r->backup, "standby"), 0);
+	CU_ASSERT(strstr(up_text(&r->primary, "backup-lost"), "the record can't be written") != NULL);
+	CU_ASSERT(net_wait(&r->net, 'p', net_last(&r->net) + 3));
+	rig_end(r);
+}
+
 /* The link is lost while an epoch's guest can't be woken: still the claim is asked for, and one side goes on. */
 static void resume_fails_and_link_cut(void)
 {
@@ -177,6 +190,7 @@ static const struct unit_case cases[] = {
 	{"resume never works", never_resumes},
 	{"given up after many failures", given_up_after_many},
 	{"the first full copy fails", first_copy_fails},
+	{"the record can't be written", record_fails},
 	{"resume fails and the link is cut", resume_fails_and_link_cut},
 };
 RIG_MAIN("engine-faults", cases)

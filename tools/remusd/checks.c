@@ -188,7 +188,7 @@ void verb_check(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	s = session_find(d, domain);
-	if (s && s->pid && s->role != ROLE_RELAY && !s->active) {
+	if (s && session_lives(s) && s->role != ROLE_RELAY && !s->active) {
 		snprintf(why, sizeof why,
 			 "%s is in a session already (%s, state %s): `remusctl status` tells how it fares",
 			 s->name, role_name(s->role), json_string_value(json_object_get(s->status, "state")));

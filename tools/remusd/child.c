@@ -168,17 +168,39 @@ static void send_event(void *context, enum remus_level level, const char *kind, 
 	static const char *const words[] = {"info", "warning", "error"};
 	struct child *c = context;
 
-	if (message_send(c->fd, json_pack("{s:s, s:s, s:s, s:s}", "t", "event", "level", words[level], "kind",
-					  kind, "text", text)) < 0)
+	/* With its time: a busy daemon reads it later, and then it must not look as if it had come too late (I7). */
+	if (message_send(c->fd,
+			 json_pack("{s:s, s:s, s:s, s:s, s:I}", "t", "event", "level", words[level], "kind",
+				   kind, "text", text, "mono_us", (json_int_t)remus_now_us())) < 0)
 		remus_warn("%s: %s", kind, text); /* no daemon to tell: at least the log has it */
 }
 
-static void send_armed(void *context)
+static void mark_path(const struct child *c, char out[PATH_MAX + 16])
+{
+	snprintf(out, PATH_MAX + 16, "%s/" ARMED_MARK, c->dir);
+}
+
+int child_arm(struct child *c, struct remus_error *err)
+{
+	char path[PATH_MAX + 16];
+
+	mark_path(c, path);
+	REMUS_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return remus_fail_errno(err, "recording that the backup may hold an epoch: %s", path);
+	return 0;
+}
+
+static int send_armed(void *context, struct remus_error *err)
 {
 	struct child *c = context;
+	int rc = child_arm(c, err);
 
+	if (rc < 0)
+		return rc;
 	c->session->armed = true;
 	message_send(c->fd, json_pack("{s:s}", "t", "armed"));
+	return 0;
 }
 
 static int admit(void *context, const struct remus_hello *hello, struct remus_error *err)
@@ -271,6 +293,10 @@ int child_exit(struct child *child, int status)
 
 void child_outcome(struct child *child, const struct remus_outcome *out)
 {
+	char path[PATH_MAX + 16];
+
+	mark_path(child, path);
+	unlink(path);
 	if (child->orphan) { /* no daemon to keep the record */
 		child->session->armed = false;
 		child->session->outcome = true;

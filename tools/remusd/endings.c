@@ -8,6 +8,10 @@
  *   receiver, active      the guest runs on; its network is forwarded again
  *   relay                 started again
  *   check                 whoever asked is told
+ *
+ * A child that is needed and can't be made, for want of memory or processes, is made later: until then the guest may
+ * stand still, or run on here while it runs elsewhere too, and nobody but us can end that. When the daemon is being
+ * stopped, the next one does it.
  */
 #include "remusd.h"
 
@@ -21,11 +25,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define SWEEP_AFTER_US 3000000u /* Xen has removed a dead guest's interfaces by then */
-#define RESTARTS_MAX   5	/* of a relay or recovery that keeps dying within a minute */
+#define SWEEP_AFTER_US	3000000u /* Xen has removed a dead guest's interfaces by then */
+#define RESTARTS_MAX	5	 /* of a relay or recovery that keeps dying within a minute */
+#define RETRY_DOUBLINGS 6	 /* of the time between two tries, from 1 s */
 
 bool session_wait(struct session *s)
 {
@@ -53,6 +59,7 @@ static bool too_often(struct session *s)
 static void over(struct daemon *d, struct session *s)
 {
 	s->pid = 0;
+	s->retry_us = 0;
 	s->armed = false;
 	record_remove(&d->options, s);
 	if (!strncmp(s->locator, "xen:", 4))
@@ -69,33 +76,79 @@ static void over(struct daemon *d, struct session *s)
 		session_drop(d, s); /* a stranger on the port: nothing to show */
 }
 
-/* The daemon stops, the guest doesn't: what the next daemon needs to forward its network again stays. */
+/* Is the guest here, and undone what only we can do: claim, wake it, forward its network? */
+static bool guest_needs_us(const struct session *s)
+{
+	if (s->detached)
+		return false;
+	return s->role == ROLE_ENGINE ? !s->outcome : s->role == ROLE_RELAY || s->active;
+}
+
+/* The daemon stops, the guest doesn't: what the next daemon needs to see to it stays. */
 static void leave_behind(struct daemon *d, struct session *s)
 {
 	s->pid = 0;
-	if (!s->active && !s->armed) /* armed: the claim is still to be made (I6) */
-		s->role = ROLE_RELAY;
+	s->retry_us = 0;
+	if (record_write(&d->options, s) < 0 && s->armed)
+		return; /* the child's mark in the directory must stay in its place */
 	if (!record_dir_in_use(s->dir, s->locator))
 		remove_tree(s->dir);
+}
+
+static void try_later(struct daemon *d, struct session *s, bool recover, const char *why)
+{
+	unsigned wait_s = 1u << (s->restarts < RETRY_DOUBLINGS ? s->restarts : RETRY_DOUBLINGS);
+	char text[REMUS_REASON_MAX];
+
+	s->pid = 0;
+	s->retry_us = remus_now_us() + wait_s * UINT64_C(1000000);
+	s->retry_recover = recover;
+	snprintf(text, sizeof text, "no process can see to the guest now (%.300s): again in %u s", why,
+		 wait_s);
+	session_event(s, "error", "failed", text);
 	record_write(&d->options, s);
+	control_session_over(d, s);
+}
+
+static void start_again(struct daemon *d, struct session *s, bool recover)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+	int rc = recover ? spawn_engine(d, s, true, &err) : spawn_relay(d, s, &err);
+
+	if (rc < 0)
+		try_later(d, s, recover, err.message);
 }
 
 static void restart(struct daemon *d, struct session *s, bool recover)
 {
-	struct remus_error err = REMUS_ERROR_INIT;
-	int rc;
+	bool often = too_often(s);
 
-	if (d->stopping || too_often(s)) {
+	if (often &&
+	    recover) { /* never given up: the guest may stand still (I8), or run elsewhere too (I5) */
+		try_later(d, s, true, "its engines keep dying");
+	} else if (often) {
 		session_event(s, "error", "failed",
 			      "given up: the guest's network is not forwarded any more");
 		over(d, s);
+	} else {
+		start_again(d, s, recover);
+	}
+}
+
+void session_retry(struct daemon *d, struct session *s)
+{
+	if (!s->retry_us || remus_now_us() < s->retry_us)
 		return;
-	}
-	rc = recover ? spawn_engine(d, s, true, &err) : spawn_relay(d, s, &err);
-	if (rc < 0) {
-		session_event(s, "error", "failed", err.message);
-		over(d, s);
-	}
+	s->retry_us = 0;
+	s->restarts++;
+	start_again(d, s, s->retry_recover);
+}
+
+void session_relay_later(struct daemon *d, struct session *s, const char *why)
+{
+	s->role = ROLE_RELAY;
+	s->restarts = 0;
+	try_later(d, s, false, why);
 }
 
 static void engine_died(struct daemon *d, struct session *s)
@@ -150,10 +203,13 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 		s = s->next;
 	if (!s)
 		return; /* a hypervisor whose receiver is gone */
+	(void)REMUS_FAULT(remusd_reap, NULL);
 	session_readable(d, s);
 	close(s->fd);
 	s->fd = -1;
 	check_over(d, s);
+	if (s->role == ROLE_ENGINE && !s->outcome)
+		s->armed |= record_armed(s->dir);
 	bool clean = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0;
 	if (WIFSIGNALED(wait_status))
 		remus_warn("%s child of %s (pid %d) was killed by signal %d", role_name(s->role), s->name,
@@ -162,7 +218,7 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	if (s->role == ROLE_CHECK) {
 		over(d, s);
 		session_drop(d, s);
-	} else if (stays && d->stopping && !s->detached) {
+	} else if (d->stopping && !clean && guest_needs_us(s)) {
 		leave_behind(d, s);
 	} else if (clean || stays || d->stopping) {
 		over(d, s);
@@ -210,6 +266,8 @@ void sessions_stop(struct daemon *d, int deadline_ms)
 
 	d->stopping = true;
 	for (struct session *s = d->sessions; s; s = s->next) {
+		if (s->retry_us)
+			leave_behind(d, s);
 		if (s->pid)
 			session_readable(d, s);
 		if (s->pid && s->role == ROLE_RECEIVER && receiver_undecided(s->status))
@@ -241,7 +299,7 @@ void sessions_stop(struct daemon *d, int deadline_ms)
 				(int)s->pid);
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
-		if (s->armed)
+		if (guest_needs_us(s))
 			leave_behind(d, s);
 		else
 			over(d, s);

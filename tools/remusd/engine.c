@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/tls.h"
 #include "remus/util.h"
@@ -57,6 +58,8 @@ static int open_guest(struct child *child, struct setup *s, struct remus_error *
 					      &config.tracking, err);
 	if (rc == 0)
 		rc = ops->open(place, &config, &s->guest.domain, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(engine_open, err);
 	if (rc < 0)
 		return rc;
 	int nics = ops->nics(s->guest.domain, nic, REMUS_NICS_MAX, err);
@@ -66,6 +69,8 @@ static int open_guest(struct child *child, struct setup *s, struct remus_error *
 	s->egresses = wanted_egress(session->request, s->egress);
 	rc = remus_guest_open_nics(&s->guest, nic, nics, s->egress, s->egresses,
 				   wanted_number(session->request, "hold_mib", 0) << 20, err);
+	if (rc == 0)
+		rc = REMUS_FAULT(engine_nics, err);
 	return not_the_domain(rc, err);
 }
 
@@ -114,6 +119,19 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 	return 0;
 }
 
+static int relay_until(struct child *child, struct setup *s, const struct remus_supervisor *supervisor,
+		       struct remus_outcome *outcome, struct remus_error *err)
+{
+	int rc;
+
+	do {
+		if (child->check.request)
+			check_for_child(child, &s->guest);
+		rc = child->quit ? 1 : remus_relay_run(&s->guest, supervisor, outcome, err);
+	} while (rc == 2);
+	return rc;
+}
+
 /* Forward until the guest ends or the daemon wants us gone. */
 static int relay(struct child *child, struct setup *s, struct remus_outcome *outcome)
 {
@@ -121,12 +139,9 @@ static int relay(struct child *child, struct setup *s, struct remus_outcome *out
 	struct remus_error err = REMUS_ERROR_INIT;
 
 	child_supervisor(child, &supervisor);
-	int rc;
-	do {
-		if (child->check.request)
-			check_for_child(child, &s->guest);
-		rc = child->quit ? 1 : remus_relay_run(&s->guest, &supervisor, outcome, &err);
-	} while (rc == 2);
+	int rc = REMUS_FAULT(engine_relay, &err);
+	if (rc == 0)
+		rc = relay_until(child, s, &supervisor, outcome, &err);
 	if (rc < 0) {
 		child_failed(child, &err);
 		return EXIT_FAILURE;
@@ -161,10 +176,14 @@ static int protect(struct child *child, struct setup *s, bool recover, struct re
 		/* Closed until the arbiter has spoken: from CLOSED straight to holding (I6). */
 		rc = remus_guest_hold(&s->guest, err);
 		if (rc == 0)
+			rc = REMUS_FAULT(engine_recover, err);
+		if (rc == 0)
 			rc = wake(s, err);
 	} else {
 		/* First the guest's network: an arbiter may take its time. */
 		rc = remus_guest_pass(&s->guest, err);
+		if (rc == 0)
+			rc = REMUS_FAULT(engine_key, err);
 		if (rc == 0) {
 			rc = s->arbiter->ops->open(s->arbiter, &s->config.key, err);
 			if (rc < 0)
@@ -259,6 +278,7 @@ static int take_up(struct child *child, struct setup *s, struct remus_outcome *o
 	}
 	if (!child->session->armed)
 		return take_back(child, s, outcome, err);
+	child_arm(child, NULL); /* it was: what a daemon before has recorded is this one's to keep */
 	rc = fill_config(child, s, true, err);
 	return rc < 0 ? rc : protect(child, s, true, outcome, err);
 }

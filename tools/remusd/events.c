@@ -23,7 +23,8 @@ void time_stamp(char out[TIME_STAMP])
 	snprintf(out + n, TIME_STAMP - n, ".%03ldZ", now.tv_nsec / 1000000);
 }
 
-void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text)
+void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text,
+		uint64_t mono_us)
 {
 	char stamp[TIME_STAMP];
 	enum remus_log_level log_level = REMUS_LOG_INFO;
@@ -33,8 +34,8 @@ void events_add(const char *domain, const char *role, const char *level, const c
 	remus_log(log_level, "%s (%s): %s: %s", domain, role, kind, text);
 
 	json_t *event = json_pack("{s:I, s:s, s:I, s:s, s:s, s:s, s:s, s:s}", "seq", (json_int_t)++last,
-				  "time", stamp, "mono_us", (json_int_t)remus_now_us(), "domain", domain,
-				  "role", role, "level", level, "kind", kind, "message", text);
+				  "time", stamp, "mono_us", (json_int_t)mono_us, "domain", domain, "role",
+				  role, "level", level, "kind", kind, "message", text);
 	json_decref(ring[last % HISTORY]);
 	ring[last % HISTORY] = event;
 }

@@ -23,6 +23,7 @@
 #include <systemd/sd-daemon.h>
 #endif
 #include "remus/control.h"
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/tls.h"
 #include "remus/util.h"
@@ -36,7 +37,7 @@ static const char usage[] =
 	"usage: remusd [--run-dir DIR] [--listen HOST[:PORT] | --no-listen] [--control PATH]\n"
 	"              [--tls DIR | --insecure] [--control-group GROUP] [--arbiter URI] [--trace DIR]\n"
 	"              [--watchdog SECONDS] [--staging MIB] [--log-level LEVEL]\n"
-	"       remusd --version | --help\n"
+	"       remusd --version | --help | --faults\n"
 	"\n"
 	"The daemon of one host: protects guests of this host and stands by for guests of others.\n"
 	"  --run-dir DIR          sockets and standbys (default: /run/remus, or $XDG_RUNTIME_DIR/remus)\n"
@@ -52,7 +53,8 @@ static const char usage[] =
 	"  --watchdog SECONDS     kill an engine that has hung for so long (default 60)\n"
 	"  --staging MIB          the most that one checkpoint may have in memory here (default: a whole "
 	"guest)\n"
-	"  --log-level LEVEL      error, warning, info (default) or debug\n";
+	"  --log-level LEVEL      error, warning, info (default) or debug\n"
+	"  --faults               list the fault points that $REMUS_FAULT can arm, for drills\n";
 
 static int fail_usage(const char *fmt, const char *what)
 {
@@ -60,6 +62,17 @@ static int fail_usage(const char *fmt, const char *what)
 	fprintf(stderr, fmt, what);
 	fprintf(stderr, "\nremusd --help shows the options\n");
 	return 2;
+}
+
+static int list_faults(void)
+{
+	struct remus_fault_info info;
+
+	for (int i = 0; i < REMUS_FAULT_COUNT; i++) {
+		remus_fault_info((enum remus_fault_point)i, &info);
+		printf("%-22s %-8s %s\n", info.name, info.process, info.text);
+	}
+	return 0;
 }
 
 /* -1 = go on, else the exit status. */
@@ -78,6 +91,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		LEVEL,
 		TLS,
 		INSECURE,
+		FAULTS,
 		SHOW_VERSION,
 		SHOW_HELP
 	};
@@ -94,6 +108,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"log-level", required_argument, NULL, LEVEL},
 		{"tls", required_argument, NULL, TLS},
 		{"insecure", no_argument, NULL, INSECURE},
+		{"faults", no_argument, NULL, FAULTS},
 		{"version", no_argument, NULL, SHOW_VERSION},
 		{"help", no_argument, NULL, SHOW_HELP},
 		{0},
@@ -159,6 +174,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		case INSECURE:
 			o->insecure = true;
 			break;
+		case FAULTS:
+			return list_faults();
 		case SHOW_VERSION:
 			puts("remusd " PACKAGE_VERSION);
 			return 0;
@@ -349,6 +366,10 @@ static void loop(struct daemon *d)
 			accept_primary(d);
 		for (struct session *s = d->sessions; s; s = s->next)
 			session_watch(d, s);
+		for (struct session *s = d->sessions, *next; s; s = next) {
+			next = s->next;
+			session_retry(d, s);
+		}
 		control_tell_events(d);
 		checks_expire(d);
 		if (d->sweep_us && remus_now_us() >= d->sweep_us)
@@ -365,6 +386,21 @@ static void notify(const char *state)
 #endif
 }
 
+/* Nobody may run with one and not know. */
+static void tell_fault(void)
+{
+	char text[320];
+
+	if (!remus_fault_armed()[0])
+		return;
+	snprintf(text, sizeof text,
+		 REMUS_FAULT_VARIABLE
+		 "=%s is armed: this remusd and its children will FAIL on purpose. That is "
+		 "for drills; anywhere else, unset the variable and start remusd again",
+		 remus_fault_armed());
+	events_add("remusd", "host", "error", "fault-armed", text, remus_now_us());
+}
+
 int main(int argc, char **argv)
 {
 	static struct daemon d = {
@@ -376,12 +412,17 @@ int main(int argc, char **argv)
 	int status = parse_options(argc, argv, &d.options);
 	if (status >= 0)
 		return status;
+	if (remus_fault_arm(getenv(REMUS_FAULT_VARIABLE), &err) < 0) {
+		remus_error_log("cannot start: %s", err.message);
+		return 2;
+	}
 	if (set_up(&d, &err) < 0) {
 		remus_error_log("cannot start: %s", err.message);
 		if (d.control_made)
 			unlink(d.options.control);
 		return EXIT_FAILURE;
 	}
+	tell_fault();
 	records_adopt(&d);
 	remus_info("ready: control socket %s, replication %s%s%s", d.options.control,
 		   d.options.listen ? d.options.host : "off", d.options.listen ? " port " : "",

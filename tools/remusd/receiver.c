@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/tls.h"
 #include "remus/util.h"
@@ -16,6 +17,11 @@ static int let_in(const struct options *options, int socket, struct remus_tls **
 	struct remus_transport *plain;
 
 	int rc = remus_transport_tcp(socket, &plain, err);
+	if (rc == 0) {
+		rc = REMUS_FAULT(receiver_accept, err);
+		if (rc < 0)
+			plain->ops->close(plain);
+	}
 	if (rc < 0 || options->insecure) {
 		*out = plain;
 		return rc;

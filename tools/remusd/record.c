@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -94,6 +95,14 @@ static json_t *last_word(const json_t *status)
 	return word;
 }
 
+bool record_armed(const char *dir)
+{
+	char path[PATH_MAX + 16];
+
+	snprintf(path, sizeof path, "%.*s/" ARMED_MARK, PATH_MAX, dir);
+	return access(path, F_OK) == 0;
+}
+
 /* Whole or not at all: what was there stays when the disk is full. Takes the reference. */
 static int write_whole(const struct options *options, unsigned id, json_t *record)
 {
@@ -108,7 +117,8 @@ static int write_whole(const struct options *options, unsigned id, json_t *recor
 	ssize_t n = text && fd >= 0 ? write(fd, text, length) : -1;
 	if (n >= 0 && (size_t)n < length)
 		errno = ENOSPC; /* what a short write to a file means */
-	if (n == (ssize_t)length && n > 0 && fsync(fd) == 0 && rename(fresh, path) == 0) {
+	if (n == (ssize_t)length && n > 0 && fsync(fd) == 0 &&
+	    REMUS_FAULT(remusd_record, NULL) == 0 && rename(fresh, path) == 0) {
 		sync_dir(options->run_dir);
 		return 0;
 	}
@@ -287,7 +297,9 @@ static void settle(struct daemon *d, const json_t *record, unsigned id)
 		(unsigned long long)json_integer_value(json_object_get(record, "started"));
 	unsigned long long guest_started =
 		(unsigned long long)json_integer_value(json_object_get(record, "guest_started"));
-	bool armed = json_is_true(json_object_get(record, "armed"));
+	bool outcome = json_is_true(json_object_get(record, "outcome"));
+	bool armed = json_is_true(json_object_get(record, "armed")) ||
+		     (role == ROLE_ENGINE && !outcome && dir && record_armed(dir));
 	bool active = json_is_true(json_object_get(record, "active"));
 
 	if (!name || !locator || !dir)
@@ -396,6 +408,8 @@ void records_adopt(struct daemon *d)
 	for (size_t i = 0; i < count; i++) {
 		char path[PATH_MAX + 32];
 		record_path(&d->options, ids[i], path);
+		if (REMUS_FAULT(remusd_adopt, NULL) < 0)
+			continue;
 		json_t *record = load_settled(path);
 		unlink(path);
 		if (record)

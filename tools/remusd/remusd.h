@@ -39,6 +39,8 @@
 
 #define MESSAGE_MAX 65536 /* bytes of one JSON message between daemon and child */
 
+#define ARMED_MARK "armed" /* a file's name */
+
 #define TIME_STAMP 40 /* bytes of a time as text */
 
 struct options {
@@ -72,14 +74,16 @@ struct session {
 	unsigned id;
 	enum role role;
 	char name[128], locator[256], dir[PATH_MAX];
-	pid_t pid;		/* of the child, 0 = none: the session is over and kept to be shown */
-	int fd;			/* to the child */
-	uint64_t since_us;	/* the child's start */
-	uint64_t heard_us;	/* its last word */
-	unsigned restarts;	/* of a relay or recovery in a row */
-	json_t *request;	/* how protection was asked for: egress, arbiter, policy...; {} */
-	json_t *sockets;	/* engine, relay: those it made at the guest's, or NULL */
-	json_t *status;		/* the last one, docs/control.md */
+	pid_t pid;	    /* of the child, 0 = none: the session is over and kept to be shown */
+	int fd;		    /* to the child */
+	uint64_t since_us;  /* the child's start */
+	uint64_t heard_us;  /* its last word */
+	unsigned restarts;  /* of a relay or recovery in a row */
+	uint64_t retry_us;  /* no child, though the guest needs one: when to try to make it, 0 = no need */
+	bool retry_recover; /* ... which is an engine that takes up after another */
+	json_t *request;    /* how protection was asked for: egress, arbiter, policy...; {} */
+	json_t *sockets;    /* engine, relay: those it made at the guest's, or NULL */
+	json_t *status;	    /* the last one, docs/control.md */
 	char since[TIME_STAMP]; /* when the status's state was entered */
 	struct remus_key key;
 	bool keyed;	 /* key is meaningful */
@@ -113,7 +117,9 @@ struct daemon {
 
 /* events.c */
 void time_stamp(char out[TIME_STAMP]); /* now, UTC, ISO 8601 with ms */
-void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text);
+/* @mono_us: when it was raised, CLOCK_MONOTONIC. */
+void events_add(const char *domain, const char *role, const char *level, const char *kind, const char *text,
+		uint64_t mono_us);
 json_t *events_since(uint64_t sequence); /* new array */
 uint64_t events_last(void);
 
@@ -154,6 +160,8 @@ void checks_expire(struct daemon *d);
 void check_over(struct daemon *d, struct session *s);
 void check_clear(struct session *s);
 /* sessions.c */
+/* Has it a child, or will it have one again? */
+bool session_lives(const struct session *s);
 struct session *session_find(struct daemon *d, const char *domain);
 /* No room for another one. */
 bool sessions_full(const struct daemon *d);
@@ -176,6 +184,10 @@ bool session_wait(struct session *s);
 void session_command(struct session *s, const char *command);
 /* Of a receiver that waits for its arbiter: the operator knows that the guest runs elsewhere. */
 void session_drop_standby(struct session *s);
+/* Make the child that could not be made before. */
+void session_retry(struct daemon *d, struct session *s);
+/* Of a guest whose relay was stopped for a child that could not be made. */
+void session_relay_later(struct daemon *d, struct session *s, const char *why);
 /* End every session in order (@deadline_ms), then kill what is left. */
 void sessions_stop(struct daemon *d, int deadline_ms);
 const char *role_name(enum role role);
@@ -214,6 +226,9 @@ struct child {
 };
 void child_supervisor(struct child *child, struct remus_supervisor *out);
 struct remus_nic;
+/* Leave a mark in the child's directory that going on alone needs a claim: it is there whoever is killed, and whatever
+ * becomes of the message to the daemon. Gone when the child tells its outcome. */
+int child_arm(struct child *child, struct remus_error *err);
 void child_sockets(struct child *child, const struct remus_nic *nic, int nics);
 void child_failed(struct child *child, const struct remus_error *err);
 void child_outcome(struct child *child, const struct remus_outcome *out);
@@ -270,6 +285,8 @@ void control_close(struct daemon *d);
 int record_write(const struct options *options, const struct session *s);
 /* By a child whose daemon is gone: what it knows itself, in the record that is there. */
 void record_amend(const struct options *options, const struct session *s, const char *state);
+/* Has a child left its mark in @dir (child_arm())? */
+bool record_armed(const char *dir);
 void record_remove(const struct options *options, const struct session *s);
 /* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
 void records_adopt(struct daemon *d);

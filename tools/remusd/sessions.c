@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/util.h"
 
@@ -25,9 +26,20 @@ const char *role_name(enum role role)
 	return names[role];
 }
 
+static void event_at(const struct session *s, const char *level, const char *kind, const char *text,
+		     uint64_t mono_us)
+{
+	events_add(s->name[0] ? s->name : "?", role_name(s->role), level, kind, text, mono_us);
+}
+
 void session_event(struct session *s, const char *level, const char *kind, const char *text)
 {
-	events_add(s->name[0] ? s->name : "?", role_name(s->role), level, kind, text);
+	event_at(s, level, kind, text, remus_now_us());
+}
+
+bool session_lives(const struct session *s)
+{
+	return s->pid || s->retry_us;
 }
 
 struct session *session_find(struct daemon *d, const char *domain)
@@ -37,7 +49,7 @@ struct session *session_find(struct daemon *d, const char *domain)
 	for (struct session *s = d->sessions; s; s = s->next) {
 		if (s->role == ROLE_CHECK || (strcmp(s->name, domain) && strcmp(s->locator, domain)))
 			continue;
-		if (s->pid)
+		if (session_lives(s))
 			return s;
 		if (!dead)
 			dead = s;
@@ -60,7 +72,7 @@ static void bury_oldest(struct daemon *d)
 	struct session *oldest = NULL;
 
 	for (struct session *s = d->sessions; s; s = s->next)
-		if (!s->pid) {
+		if (!session_lives(s)) {
 			dead++;
 			oldest = s; /* new ones are put in front */
 		}
@@ -211,8 +223,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 			continue;
 		bool same = s->keyed && !memcmp(s->key.session, key->session, sizeof key->session);
 		bool asks = s->check.id && !memcmp(s->check.key, key->session, sizeof key->session);
-		if (asks ||
-		    (same && s->pid && s->role == ROLE_ENGINE && s->key.generation == key->generation))
+		if (asks || (same && session_lives(s) && s->role == ROLE_ENGINE &&
+			     s->key.generation == key->generation))
 			return "the guest runs on this same host: its backup must be another one";
 		if (same && s->key.generation >= key->generation) {
 			snprintf(
@@ -250,11 +262,14 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
 	bool check = json_is_true(json_object_get(message, "check"));
+	struct remus_error err = REMUS_ERROR_INIT;
 	char full[256];
 	const char *why;
 	struct remus_key key;
 
-	if (!name || parse_key(message, &key) < 0) {
+	if (REMUS_FAULT(remusd_admit, &err) < 0) {
+		why = err.message;
+	} else if (!name || parse_key(message, &key) < 0) {
 		why = "unusable hello";
 	} else {
 		session_name(s, name);
@@ -318,9 +333,10 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		/* A stranger's: for the log. A port scan must not push out the events that count. */
 		stranger_says("%s", json_string_value(json_object_get(message, "text")));
 	} else if (!strcmp(type, "event")) {
-		session_event(s, json_string_value(json_object_get(message, "level")),
-			      json_string_value(json_object_get(message, "kind")),
-			      json_string_value(json_object_get(message, "text")));
+		event_at(s, json_string_value(json_object_get(message, "level")),
+			 json_string_value(json_object_get(message, "kind")),
+			 json_string_value(json_object_get(message, "text")),
+			 (uint64_t)json_integer_value(json_object_get(message, "mono_us")));
 	} else if (!strcmp(type, "sockets")) {
 		json_decref(s->sockets);
 		s->sockets = json_incref(json_object_get(message, "paths"));

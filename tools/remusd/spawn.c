@@ -16,11 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "remus/domain.h"
+#include "remus/fault.h"
 #include "remus/log.h"
 #include "remus/netbuf.h"
 #include "remus/util.h"
 
 #define SWEEP_PATIENCE_MS 12000 /* a keeper that lost its receiver needs less to end its domain */
+#define STANDBY_LINE	  1024	/* bytes: a program and a directory */
 #define GATE_ROUNDS	  4
 #define GATE_ROUND_MS	  1000
 
@@ -40,7 +42,10 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 {
 	int pair[2];
 	int room = 4 * MESSAGE_MAX;
+	int rc = REMUS_FAULT(remusd_spawn, err);
 
+	if (rc < 0)
+		return rc;
 	if (mkdir(s->dir, 0700) < 0 && errno != EEXIST)
 		return remus_fail_errno(err, "directory %s", s->dir);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -84,7 +89,7 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 void spawn_sweep(struct daemon *d, const char *dir)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	char path[PATH_MAX + 16], line[256] = "";
+	char path[PATH_MAX + 16], line[STANDBY_LINE] = "";
 
 	snprintf(path, sizeof path, "%s/" REMUS_STANDBY_MARK, dir);
 	FILE *file = fopen(path, "re");
@@ -105,8 +110,8 @@ void spawn_sweep(struct daemon *d, const char *dir)
 	int rc = remus_standby_sweep(line, SWEEP_PATIENCE_MS, &err);
 	if (rc < 0)
 		remus_error_log("what a killed standby left: %s", err.message);
-	/* its gates' interfaces go a moment after the domain */
-	for (int i = 0; i < GATE_ROUNDS; i++) {
+	/* a Xen domain's gates' interfaces go a moment after it */
+	for (int i = 0; i < GATE_ROUNDS && !strncmp(line, "xen ", 4); i++) {
 		poll(NULL, 0, GATE_ROUND_MS);
 		if (remus_netbuf_plug_sweep(NULL, &err) < 0)
 			remus_warn("gates of interfaces that are gone: %s", err.message);
@@ -119,6 +124,7 @@ int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus
 	struct child child;
 
 	s->role = ROLE_ENGINE;
+	/* Without it nobody would see to the guest after a crash. One that is there already must be seen to now. */
 	int rc = recover ? 0 : record_write(&d->options, s);
 	if (rc < 0)
 		return remus_fail(err, rc,
@@ -129,6 +135,8 @@ int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
 		_exit(engine_main(&child, recover));
+	if (pid < 0 && !recover)
+		record_remove(&d->options, s);
 	return pid < 0 ? (int)pid : 0;
 }
 

@@ -73,15 +73,13 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 }
 
 /* No engine could be made: the guest's network is forwarded as before. */
-static void not_begun(struct daemon *d, struct session *s)
+static void not_begun(struct daemon *d, struct session *s, const char *why)
 {
-	struct remus_error err = REMUS_ERROR_INIT;
-
-	s->role = ROLE_RELAY;
-	if (s->was_relay && spawn_relay(d, s, &err) == 0)
+	if (s->was_relay) {
+		session_relay_later(d, s, why);
 		return;
-	if (s->was_relay)
-		session_event(s, "error", "failed", err.message);
+	}
+	s->role = ROLE_RELAY;
 	record_remove(&d->options, s);
 	if (s->key.generation <= 1)
 		session_drop(d, s);
@@ -98,12 +96,12 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	struct session *s = session_find(d, domain);
-	bool known = s && (s->pid || (s->locator[0] && s->role == ROLE_RELAY));
+	bool known = s && (session_lives(s) || (s->locator[0] && s->role == ROLE_RELAY));
 	if (!known && !strchr(domain, ':') && guest_on_xen()) {
 		snprintf(locator, sizeof locator, "xen:%s", domain);
 		domain = locator;
 	}
-	if (s && s->pid && s->role != ROLE_RELAY && !s->active) {
+	if (s && session_lives(s) && s->role != ROLE_RELAY && !s->active) {
 		snprintf(why, sizeof why, "%s is in a session already (%s, state %s)", s->name,
 			 role_name(s->role), json_string_value(json_object_get(s->status, "state")));
 		client_error(c, -EBUSY, why);
@@ -118,6 +116,9 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 			client_error(c, -ETIMEDOUT, why);
 			return;
 		}
+		s->was_relay = true;
+	} else if (s && s->retry_us) {
+		s->retry_us = 0;
 		s->was_relay = true;
 	} else if (s && s->locator[0] && strchr(domain, ':') == NULL && s->role == ROLE_RELAY) {
 		s->was_relay = false; /* known by name from an earlier session */
@@ -149,7 +150,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
 		client_error(c, rc, err.message);
-		not_begun(d, s);
+		not_begun(d, s, err.message);
 		return;
 	}
 	if (json_is_false(json_object_get(request, "wait"))) {
@@ -168,6 +169,10 @@ static void verb_unprotect(struct daemon *d, struct client *c, json_t *request)
 	if (!s)
 		return;
 	state = json_string_value(json_object_get(s->status, "state"));
+	if (s->retry_us) {
+		client_error(c, -EAGAIN, "no process can see to the guest at the moment; remusd tries again");
+		return;
+	}
 	if (!s->pid || s->role == ROLE_RELAY || s->active) {
 		client_error(c, -EALREADY, "the domain is not protected");
 		return;
@@ -241,7 +246,7 @@ static void verb_attach(struct daemon *d, struct client *c, json_t *request)
 		return;
 	}
 	struct session *s = session_find(d, domain);
-	if (s && s->pid) {
+	if (s && session_lives(s)) {
 		client_error(c, -EBUSY, "its network is forwarded already");
 		return;
 	}
@@ -272,6 +277,10 @@ static void verb_detach(struct daemon *d, struct client *c, json_t *request)
 
 	if (!s)
 		return;
+	if (s->retry_us) {
+		client_error(c, -EAGAIN, "no process can see to the guest at the moment; remusd tries again");
+		return;
+	}
 	if (!s->pid || (s->role != ROLE_RELAY && !s->active)) {
 		client_error(c, -EBUSY, "only a relayed domain can be detached; `unprotect` it first");
 		return;

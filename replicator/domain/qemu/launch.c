@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The standby's QEMU process: started, checked to be what was asked for, watched, killed. It gets its own
- * session and outlives the engine once activated; until then the supervisor finds it by the file qemu.pid,
- * which is written before anything is waited for (I13).
+ * session and outlives the engine once activated; until then the supervisor finds it by the mark in its directory,
+ * which is written before it is started (I13).
  */
 #include "config.h"
 
@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "firmware.h"
+#include "leftover.h"
 #include "remus/util.h"
 #include "standby.h"
 
@@ -64,18 +65,6 @@ static void say_last_words(const struct remus_qemu_standby *s, struct remus_erro
 	snprintf(err->message + n, sizeof err->message - n, "; QEMU's last words: %s", words);
 }
 
-static int write_pid_file(struct remus_qemu_standby *s, struct remus_error *err)
-{
-	char path[PATH_MAX], text[64];
-	snprintf(path, sizeof path, "%s/qemu.pid", s->run_dir);
-	int n = snprintf(text, sizeof text, "%d %" PRIu64 "\n", (int)s->child.pid,
-			 remus_qemu_process_start(s->child.pid));
-	REMUS_AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, text, (size_t)n) != n)
-		return remus_fail_errno(err, "write %s", path);
-	return 0;
-}
-
 static int spawn(struct remus_qemu_standby *s, struct remus_error *err)
 {
 	char path[PATH_MAX];
@@ -84,8 +73,8 @@ static int spawn(struct remus_qemu_standby *s, struct remus_error *err)
 	if (log < 0)
 		return remus_fail_errno(err, "open %s", path);
 	s->log_offset = (long)lseek(log, 0, SEEK_END);
-	int rc = remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
-	return rc ? rc : write_pid_file(s, err);
+	int rc = remus_qemu_leftover_mark(s->run_dir, s->program, err);
+	return rc ? rc : remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
 }
 
 static int connect_qmp(struct remus_qemu_standby *s, struct remus_error *err)
@@ -229,10 +218,10 @@ void remus_qemu_standby_sweep(struct remus_qemu_standby *s)
 			(void)(sscanf(entry->d_name, "serial%u.sock%n", &port, &n) == 1 && n);
 		if (!n)
 			(void)(sscanf(entry->d_name, "chardev%u.sock%n", &port, &n) == 1 && n);
-		if ((n && !entry->d_name[n]) || !strcmp(entry->d_name, "qmp.sock") ||
-		    !strcmp(entry->d_name, "qemu.pid"))
+		if ((n && !entry->d_name[n]) || !strcmp(entry->d_name, "qmp.sock"))
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	}
+	remus_qemu_leftover_unmark(s->run_dir);
 	if (dir)
 		closedir(dir);
 }

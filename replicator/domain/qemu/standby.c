@@ -8,8 +8,8 @@
  * activation no QEMU is left: a second try starts a fresh one and gives it the image, which lives on in the
  * mapping here. The image is not used again if a guest may have run on it (I3).
  *
- * The run directory afterwards: qmp.sock, qemu.pid ("PID START", for a supervisor's sweep), qemu.log, and the
- * guest's sockets and logs. destroy() removes all but the *.log files.
+ * The run directory afterwards: qmp.sock, standby (a mark for a supervisor's sweep, until activation), qemu.log, and
+ * the guest's sockets and logs. destroy() removes all but the *.log files.
  */
 #include "config.h"
 
@@ -19,6 +19,7 @@
 
 #include "files.h"
 #include "firmware.h"
+#include "leftover.h"
 #include "process.h"
 #include "remus/domain.h"
 #include "remus/host.h"
@@ -329,6 +330,7 @@ static int standby_activate(struct remus_standby *base, struct remus_error *err)
 				  (unsigned long long)s->epoch, why.message);
 	}
 	s->activated = true;
+	remus_qemu_leftover_unmark(s->run_dir);
 	rc = remus_qemu_standby_command(
 		s, "announce-self",
 		json_pack("{s:i, s:i, s:i, s:i}", "initial", 50, "max", 550, "rounds", 5, "step", 100), -1,
@@ -387,6 +389,7 @@ const struct remus_standby_ops remus_qemu_standby_ops = {
 	.commit = standby_commit,
 	.committed = standby_committed,
 	.activate = standby_activate,
+	.sweep = remus_qemu_leftover_sweep,
 	.nics = standby_nics,
 	.locator = standby_locator,
 	.agent = standby_agent,

@@ -44,7 +44,7 @@ int remus_qemu_standby_start(struct remus_qemu_standby *, struct remus_error *er
 int remus_qemu_standby_restart(struct remus_qemu_standby *, struct remus_error *err);
 /* Kill QEMU, if any, and collect it. The image stays. */
 void remus_qemu_standby_stop(struct remus_qemu_standby *);
-/* Remove the sockets and the pid file. */
+/* Remove the sockets and the mark. */
 void remus_qemu_standby_sweep(struct remus_qemu_standby *);
 bool remus_qemu_standby_alive(const struct remus_qemu_standby *);
 /* Has QEMU ended by itself with a failure and without having run the guest? Its last words go to @why. */

@@ -48,12 +48,13 @@ class Etcd:
         self.url = f"http://{ETCD_ADDRESS}:2379"
         self.uri = "etcd:" + self.url
         self.process = None
+        self.prefix = []  # of commands: the host that it is on
 
     def start(self):
         """Anew, or again with its data."""
         with open(os.path.join(self.folder, "etcd.log"), "ab") as log:
             self.process = subprocess.Popen(
-                ["etcd", "--data-dir", os.path.join(self.folder, "etcd"), "--name", "drill", "--listen-client-urls", self.url,
+                [*self.prefix, "etcd", "--data-dir", os.path.join(self.folder, "etcd"), "--name", "drill", "--listen-client-urls", self.url,
                  "--advertise-client-urls", self.url, "--listen-peer-urls", "http://127.0.0.1:2380",
                  "--initial-advertise-peer-urls", "http://127.0.0.1:2380", "--initial-cluster", "drill=http://127.0.0.1:2380"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder)
@@ -68,7 +69,7 @@ class Etcd:
             self.kill()
 
     def _ctl(self, *arguments):
-        done = subprocess.run(["etcdctl", "--endpoints", self.url, "--command-timeout", "2s", *arguments], capture_output=True,
+        done = subprocess.run([*self.prefix, "etcdctl", "--endpoints", self.url, "--command-timeout", "2s", *arguments], capture_output=True,
                               text=True, timeout=10, check=False, env={**os.environ, "ETCDCTL_API": "3"})
         return done.stdout if done.returncode == 0 else None
 

@@ -63,7 +63,8 @@ class ContinuityDrill(scenario.Drill):
         self.clock = {"before": [], "after": []}
         self.facts["continuity"] = {"variant": plan["variant"], "renewal": plan["renewal"], "shift_s": plan["shift_s"]}
 
-    def prepare_host(self, host):
+    def prepare(self, host):
+        super().prepare(host)
         if host.name == "b" and self.plan["shift_s"]:
             host.environment = {"LD_PRELOAD": find_program("remus-drill-shift.so"),
                                 "REMUS_DRILL_SHIFT_NS": str(int(self.plan["shift_s"] * 1e9))}

@@ -61,6 +61,15 @@ def processes_in(inode):
     return found
 
 
+def process_state(pid):
+    """Its letter in /proc/PID/stat ("T": stopped), or None."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
 def kill_pid(pid, which=signal.SIGKILL):
     try:
         os.kill(pid, which)
@@ -146,6 +155,14 @@ class Host:
         self.remusd = self.spawn(command, "remusd.log")
         wait_for(f"remusd on host {self.name} to answer on {self.control}", 5, self._answers)
 
+    def log(self):
+        """All that remusd has said."""
+        try:
+            with open(os.path.join(self.folder, "remusd.log"), encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
     def _answers(self):
         if self.remusd.poll() is not None:
             raise DrillError(f"remusd on host {self.name} ended at once with status {self.remusd.returncode}")
@@ -200,7 +217,7 @@ class Host:
             return []
 
     # ---- the guest ----
-    def start_guest(self, plan):
+    def start_guest(self, plan, within=60):
         """QEMU, with the command of the field's recipe: microvm, memory in a memfd, a datagram netdev. A q35 is there for
         its generation id, which a microvm cannot have."""
         q35 = plan.get("machine") == "q35"
@@ -240,7 +257,15 @@ class Host:
                 raise DrillError("the guest could not start: " + text.strip()[-300:])
             return "DRILL-READY" in text
         began = time.monotonic()
-        wait_for("the guest to boot (DRILL-READY on its console)", 60, ready, 0.05)
+        try:
+            wait_for("the guest to boot (DRILL-READY on its console)", within, ready, 0.05)
+        except DrillError:
+            qemu.kill()
+            qemu.wait()
+            for path in (self.qmp, net):
+                if os.path.lexists(path):
+                    os.unlink(path)
+            raise
         return time.monotonic() - began
 
     def console(self):

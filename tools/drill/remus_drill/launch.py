@@ -14,11 +14,12 @@ import sys
 import tempfile
 import time
 
-from . import DrillError, assets, continuity, options, report, scenario
+from . import DrillError, assets, continuity, matrix, options, ordeal, report, scenario, wire
 from .hosts import find_program
 
 INNER = "--inner"  # then: the plan, the folder
-RUN_LIMIT = 150    # s on top of --seconds: far above any deadline inside
+WIRE = "--wire"    # then: two interfaces, a seed
+RUN_LIMIT = 300    # s on top of --seconds: above all deadlines inside
 PASS, FAIL, IMPOSSIBLE = 0, 1, 2
 
 
@@ -41,11 +42,17 @@ def isolation():
     return command
 
 
+def needs_etcd(opts):
+    if not opts.matrix:
+        return opts.arbiter == "etcd"
+    return any(cell.arbiter == "etcd" and not cell.why_not() for cell in matrix.choose(opts.only, opts.sample, opts.seed))
+
+
 def prepare(opts, folder):
     """What every run needs: the plan's constant part."""
     if not shutil.which("qemu-system-x86_64"):
         raise DrillError("qemu-system-x86_64 was not found (Debian: apt-get install qemu-system-x86)")
-    if opts.arbiter == "etcd" and not (shutil.which("etcd") and shutil.which("etcdctl")):
+    if needs_etcd(opts) and not (shutil.which("etcd") and shutil.which("etcdctl")):
         raise DrillError("etcd was not found (Debian: apt-get install etcd-server etcd-client)")
     guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
     return {**boot(opts, folder), "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
@@ -83,7 +90,11 @@ def all_plans(opts, plan, folder):
 def inner(arguments):
     """Inside the namespaces: one drill; the result on stdout."""
     plan, folder = json.loads(arguments[0]), arguments[1]
-    result, lines = (continuity if "variant" in plan else scenario).hold(plan, folder, say)
+    if "variant" in plan:
+        result, lines = continuity.hold(plan, folder, say)
+    else:
+        drill = ordeal.Ordeal if "cell" in plan else scenario.Drill
+        result, lines = scenario.hold(drill(plan, folder, say))
     json.dump({"result": result, "text": lines}, sys.stdout)
     return PASS
 
@@ -106,17 +117,6 @@ def one_run(command, plan, folder):
         child.wait()
 
 
-def tails(folder, lines=12):
-    """Print the end of every log of a run that failed."""
-    for place, _, files in sorted(os.walk(folder)):
-        for file in sorted(f for f in files if f.endswith(".log")):
-            with open(os.path.join(place, file), encoding="utf-8", errors="replace") as f:
-                last = f.read().splitlines()[-lines:]
-            if last:
-                say(f"--- {os.path.join(place, file)}")
-                say("\n".join("    " + line for line in last))
-
-
 def hold_all(opts, folder):
     """All runs; the exit status."""
     began = time.monotonic()
@@ -125,6 +125,9 @@ def hold_all(opts, folder):
         say(f"ready: {plan['kernel']}")
         return PASS
     command = isolation()
+    if opts.matrix:
+        held = matrix.hold(opts, folder, lambda more, place: one_run(command, {**plan, **more}, place), say)
+        return PASS if held else FAIL
     seed = opts.seed if opts.seed is not None else random.randrange(1, 10**6)
     passed, times, results = 0, [], []
     plans = all_plans(opts, plan, folder)
@@ -146,7 +149,7 @@ def hold_all(opts, folder):
             if not opts.keep:
                 shutil.rmtree(place)
         else:
-            tails(place)
+            report.tails(place, say)
     if opts.continuity:
         say("\n".join(continuity.table(results)))
     if len(plans) > 1:
@@ -164,7 +167,13 @@ def work_folder():
 def main(arguments):
     if arguments[:1] == [INNER]:
         return inner(arguments[1:])
+    if arguments[:1] == [WIRE]:
+        wire.relay(arguments[1:3], arguments[3])
+        return PASS
     opts = options.parse(arguments)
+    if opts.matrix and opts.list:
+        print("\n".join(matrix.listing()))
+        return PASS
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as for Ctrl-C
     folder = work_folder()
     status = IMPOSSIBLE
@@ -172,7 +181,7 @@ def main(arguments):
         status = hold_all(opts, folder)
     except DrillError as e:
         say(f"remus-drill: {e}")
-        tails(folder)
+        report.tails(folder, say)
     except KeyboardInterrupt:
         say("remus-drill: interrupted")
         status = 130

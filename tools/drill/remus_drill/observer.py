@@ -169,5 +169,7 @@ def compare(frames, primary, backup, free_from=None, silent_start=True):
         previous = sessions[i - 1][-1]["t"] if i else 0
         acks = [e for e in backup if e["ev"] == "ack" and previous <= e["t"] < end]
         mine = [(index, t) for index, t in enumerate(frames) if (0 if first else start) <= t < end]
-        _compare_session(result, mine, base, events, acks, free_from)
+        # A decision frees what it is about: not a session that begins later.
+        free = free_from if free_from is not None and start <= free_from < end else None
+        _compare_session(result, mine, base, events, acks, free)
     return result

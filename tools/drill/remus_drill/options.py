@@ -43,6 +43,13 @@ def parse(arguments):
     add("--arbiter", choices=("file", "etcd"), default="file",
         help="who decides (default file: a shared folder). etcd: a throw-away etcd outside both hosts, itself killed in the "
              "moment of the fault; nobody may go on before it is back, then exactly one")
+    add("--matrix", action="store_true",
+        help="instead of one fault: every fault, in every phase of a protected guest's life, on every side (docs/faults.md); "
+             "prints a table")
+    add("--only", action="append", metavar="CELL", help="with --matrix: these cells, FAULT.PHASE.SIDE, with * for any")
+    add("--sample", type=int, default=0, metavar="N", help="with --matrix: N cells, chosen by the seed")
+    add("--results", metavar="FILE", help="with --matrix: add each outcome to FILE, and leave out what has passed there")
+    add("--list", action="store_true", help="with --matrix: only list the cells")
     add("--seed", type=int, default=None, metavar="N", help="decides the moment of the fault and the payloads")
     add("--json", action="store_true", help="print the report as one JSON object per run on stdout")
     add("--kernel", metavar="FILE", help="boot this kernel instead of Debian's cloud kernel")
@@ -50,6 +57,30 @@ def parse(arguments):
     add("--keep", action="store_true", help="keep logs and traces of runs that passed too")
     add("--prepare", action="store_true", help="only fetch and unpack the kernel, then exit")
     options = parser.parse_args(arguments)
+    if options.matrix:
+        return _for_matrix(parser, options)
+    if options.only or options.sample or options.results or options.list:
+        parser.error("--only, --sample, --results and --list belong to --matrix")
+    _bounds(parser, options)
+
+
+def _for_matrix(parser, options):
+    """A cell decides by itself what is killed, how, and who decides."""
+    for name in ("kill", "arbiter", "link", "runs"):
+        if getattr(options, name) != parser.get_default(name):
+            parser.error(f"--{name}: a cell of the matrix has its own; choose by --only")
+    if options.sample < 0:
+        parser.error("--sample takes how many")
+    if options.seed is None:
+        options.seed = 1  # so that the table says the same tomorrow
+    if options.memory == parser.get_default("memory"):
+        options.memory = 128
+    options.region = min(options.region, options.memory // 8)
+    _bounds(parser, options)
+    return options
+
+
+def _bounds(parser, options):
     for name, low, high in (("memory", 128, 16384), ("interval", 1, 10000), ("seconds", 0, 3600),
                             ("dirty", 0, 1000000), ("region", 1, options.memory // 4),
                             ("connections", 1, 200), ("runs", 1, 100000)):
@@ -59,7 +90,3 @@ def parse(arguments):
     if options.continuity and (options.kill != "host" or options.arbiter != "file" or options.kernel):
         parser.error("--continuity kills the host, is decided by its operator and needs kernels of its own: not with --kill, "
                      "--arbiter or --kernel")
-    if options.arbiter == "etcd" and options.kill not in ("host", "engine", "link"):
-        parser.error(f"--arbiter etcd is killed while it is asked, and with --kill {options.kill} it is not, or a guest stands "
-                     "still for it; use host, engine or link")
-    return options

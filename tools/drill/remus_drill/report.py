@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict: which conditions held, the JSON object, and the text for people. Pure: facts in, words out."""
 
+import os
+
 SURVIVORS = {"host": "b", "freeze": "b", "qemu": "b", "none": "b", "backup": "a", "engine": "ab", "link": "ab", "shutdown": ""}
 
 
@@ -48,7 +50,7 @@ def _egress_failures(egress):
 
 def _outcome_failures(facts):
     fault, guests = facts["fault"], facts["guests"]
-    allowed = SURVIVORS[fault]
+    allowed = facts["allowed"] if "allowed" in facts else SURVIVORS[fault]
     alive = "".join(name for name in "ab" if guests[name])
     if fault == "shutdown":
         if alive:
@@ -113,6 +115,7 @@ def to_json(facts):
         "guest_check": _pick(facts["guest_check"], "pages", "bad", "checked"),
         "pause_parts_us": pause_parts(facts.get("backend", "qemu"), before.get("pause_us", {})),
         "kill": facts["fault"],
+        **({"cell": facts["cell"], "goes_on": facts["goes_on"]} if "cell" in facts else {}),
         "survivor": "".join(n for n in "ab" if facts["guests"][n]),
         "tracking": before.get("tracking", ""),
         "seed": facts["seed"],
@@ -163,3 +166,14 @@ def text(result):
     ]
     lines += [f"FAILED     {failure}" for failure in result["failures"]]
     return lines
+
+
+def tails(folder, say, lines=12):
+    """The end of every log of a run that failed."""
+    for place, _, files in sorted(os.walk(folder)):
+        for file in sorted(f for f in files if f.endswith(".log")):
+            with open(os.path.join(place, file), encoding="utf-8", errors="replace") as f:
+                last = f.read().splitlines()[-lines:]
+            if last:
+                say(f"--- {os.path.join(place, file)}")
+                say("\n".join("    " + line for line in last))

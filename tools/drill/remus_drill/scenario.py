@@ -42,7 +42,8 @@ class Drill:
         self.decider = arbiter.make(plan.get("arbiter", "file"), folder)
         self.arbiter = getattr(self.decider, "folder", None)
         self.hosts = {}
-        self.fault_time = self.decided_time = self.thaw_time = None
+        self.first_time = self.fault_time = None  # the first fault may lead to the one that is meant
+        self.decided_time = self.thaw_time = None
         self.claims_allowed = 1
         self.name = None
         self.facts = {
@@ -57,29 +58,38 @@ class Drill:
         self.say(f"{time.monotonic() - self.began:6.2f}  {text}")
 
     # ---- the way to protection ----
-    def build(self):
+    def make_topology(self):
         self.topology = Topology(arbiter=self.decider.away > 0)
+
+    def prepare(self, host):
+        """What a host needs before its remusd starts."""
+        host.make_keys(self.plan["link"], os.path.join(self.folder, "keys"))
+
+    def build(self):
+        self.make_topology()
         self.decider.start()
         for name in "ab":
             self.hosts[name] = Host(self.topology.hosts[name], os.path.join(self.folder, name))
             self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
             self.sniffers[name].start()
-            self.prepare_host(self.hosts[name])
         self.a, self.b = self.hosts["a"], self.hosts["b"]
         for host in self.hosts.values():
-            host.make_keys(self.plan["link"], os.path.join(self.folder, "keys"))
+            self.prepare(host)
             host.start_remusd()
         self.step("two hosts are up, each runs remusd")
+        self.boot()
+
+    def boot(self):
         seconds = self.a.start_guest(self.plan)
         self.step(f"the guest runs on host a (booted in {seconds:.1f} s)")
 
-    def prepare_host(self, host):
-        """For scenarios that change something about it before anything runs on it."""
+    def protect_command(self):
+        return ["protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
+                "--arbiter", self.decider.uri, "--egress", "packet:lan",
+                *(["--insecure"] if self.plan["link"] == "plaintext" else [])]
 
     def protect(self):
-        self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
-                   "--arbiter", self.decider.uri, "--egress", "packet:lan",
-                   *(["--insecure"] if self.plan["link"] == "plaintext" else []), timeout=60)
+        self.a.ctl(*self.protect_command(), timeout=60)
         wait_for("host a to say that the guest is protected", self.protected_within, lambda: self.domain(self.a).get("protected"))
         self.name = self.domain(self.a).get("name")
         security = self.domain(self.a).get("link", {}).get("security", "")
@@ -91,10 +101,13 @@ class Drill:
         domains = host.domains()
         return domains[-1] if domains else {}
 
-    def run(self):
+    def open_client(self):
         self.client = Client(self.plan["connections"], self.plan["seed"])
         self.client.connect()
         self.client.start()
+
+    def run(self):
+        self.open_client()
         chance = random.Random(self.plan["seed"])
         until = time.monotonic() + self.plan["seconds"] + chance.uniform(0, 20 * self.plan["interval"] / 1000)
         self.step(f"{self.plan['connections']} connections are open and talk; the fault comes in "
@@ -141,6 +154,7 @@ class Drill:
 
     def _now(self, text):
         self.fault_time = time.monotonic()
+        self.first_time = self.first_time or self.fault_time
         self.facts["struck"] = True
         self.step(text)
 
@@ -322,18 +336,25 @@ class Drill:
             wait_for("the guest to power off", self.powered_off_within, lambda: not sum(self.guests().values()))
             self.step("the guest powered off")
 
-    def stop_daemons(self):
-        """SIGTERM. A host that died is switched on again first: a new remusd must clear what the old one left."""
+    def bring_back(self):
+        """A host that died is switched on again: a new remusd must clear what the old one left."""
         if self.fault == "host":
             link_set(self.topology.host_ports("a"), True)
             self.a.start_remusd()
         if self.fault == "link":
             link_set(self.topology.replication_ports(), True)
+
+    def engine_sockets(self):
+        """Those that remusd made outside its run folder, and must have removed."""
+        return [os.path.join(self.a.guest, "switch")] if self.fault != "host" else []
+
+    def stop_daemons(self):
+        """SIGTERM."""
+        self.bring_back()
         for host in self.hosts.values():
             wrong = host.stop_remusd()
             if wrong:
                 self.facts["wrong"].append(wrong)
-        engine_sockets = [os.path.join(self.a.guest, "switch")] if self.fault != "host" else []
         if self.fault == "shutdown":
             self.claims_allowed = 0  # whoever else took the guest over has claimed it, a planned hand-over too
         try:  # children may take a moment longer than their daemon
@@ -341,27 +362,34 @@ class Drill:
         except DrillError:
             pass
         self.facts["litter"] = litter.report(self.hosts.values(), self.decider.records(), self.claims_allowed,
-                                             engine_sockets)
+                                             self.engine_sockets())
         self.decider.stop()
+
+    def free_from(self):
+        """When a decision that is not in the trace, a supervisor's after its engine died, allowed ungated output."""
+        if self.fault != "engine" or not self.facts["guests"]["a"]:
+            return None
+        return min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
+                    and e["mono_us"] >= self.fault_time * 1e6), default=None)
+
+    def must_be_loud(self):
+        """Is the guest on host a without protection, so that an event must have said so before its output passed?"""
+        return self.fault == "backup"
 
     def compare(self):
         for sniffer in self.sniffers.values():
             sniffer.stop()
             self.facts["egress"]["sniffer_lost"] += sniffer.lost
         trace = {role: self.trace(host, role) for role, host in (("primary", self.a), ("backup", self.b))}
-        free_from = None
-        if self.fault == "engine" and self.facts["guests"]["a"]:
-            free_from = min((e["mono_us"] for e in self.events_a if e["kind"] in ("claim-won", "solo", "unprotected")
-                             and e["mono_us"] >= self.fault_time * 1e6), default=None)
         if not self.sniffers:
             return
-        result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"], free_from,
-                                  self.silent_start)
+        result = observer.compare(self.sniffers["a"].frames, trace["primary"], trace["backup"],
+                                  self.free_from(), self.silent_start)
         if self.decided_time:
             self._check_silence()
         if self.thaw_time:
             self._check_overtaken(trace["primary"])
-        early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
+        early_b = [t for t in self.sniffers["b"].frames if self.first_time and t < self.first_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
                                     standby_frames=len(early_b))
         self._check_loudness(trace["primary"])
@@ -394,24 +422,27 @@ class Drill:
         """I7: the event comes before any ungated output."""
         opened = [e["t"] for e in primary if e["ev"] == "pass" and self.fault_time and e["t"] > self.fault_time * 1e6]
         told = [e["mono_us"] for e in self.events_a if e.get("kind") in ("backup-lost", "unprotected", "solo")]
-        if self.fault == "backup" and opened and (not told or min(told) > opened[0]):
+        if self.must_be_loud() and opened and (not told or min(told) > opened[0]):
             self.facts["wrong"].append("the egress was opened before an event told that protection is lost (I7)")
+
+    def act(self):
+        for action in (self.build, self.protect, self.run, self.strike, self.settle):
+            action()
+        if self.fault == "backup":
+            self.protect_again()
+        if self.fault != "shutdown":
+            self.check_guest()
+        self.finish_client()
+        self.events_a = self.a.events()
+        self.power_off()
+        self.stop_daemons()
+        self.compare()
 
     def hold(self):
         """All of it; returns the facts. Never raises for what the system under test does wrong."""
         self.events_a = []
         try:
-            for action in (self.build, self.protect, self.run, self.strike, self.settle):
-                action()
-            if self.fault == "backup":
-                self.protect_again()
-            if self.fault != "shutdown":
-                self.check_guest()
-            self.finish_client()
-            self.events_a = self.a.events()
-            self.power_off()
-            self.stop_daemons()
-            self.compare()
+            self.act()
         except DrillError as e:
             self.facts["errors"].append(str(e))
             self._salvage()
@@ -439,8 +470,8 @@ class Drill:
         self.decider.stop()
 
 
-def hold(plan, folder, say):
+def hold(drill):
     """(the JSON object, the report's lines)."""
-    facts = Drill(plan, folder, say).hold()
+    facts = drill.hold()
     result = report.to_json(facts)
     return result, report.text(result)

@@ -13,6 +13,9 @@ segmentation offloads are turned off on it: a raw socket would see frames that n
 
 Where an arbiter runs on a machine of its own, a third network leads there, [arb]: 10.79.0.1 and 10.79.0.2 in the
 hosts, 10.79.0.9 in the world.
+
+One network may be wired: [repl] is then no bridge but a wire (wire.py) between its two ports, or [arb] leads through one
+to a host c, where the arbiter is.
 """
 
 import array
@@ -94,11 +97,19 @@ class Namespace:
 class Topology:
     """Everything of the picture above."""
 
-    def __init__(self, arbiter=False):
+    def __init__(self, arbiter=False, wired=None):
         self.hosts = {name: Namespace(name) for name in "ab"}
+        self.wired = wired
+        self.wire_ends = ()
+        self.apart = None  # the arbiter's own host
         self.bridges = ["lan", "repl"] + (["arb"] if arbiter else [])
         ip("link", "set", "lo", "up")
         for bridge in self.bridges:
+            if bridge == wired == "repl":
+                for host in self.hosts.values():
+                    self._connect(bridge, host)
+                self.wire_ends = "repl-a", "repl-b"
+                continue
             # A fixed address: a bridge otherwise borrows the lowest of its ports'.
             ip("link", "add", bridge, "address", BRIDGE_MAC[bridge], "type", "bridge",
                "forward_delay", "0", "mcast_snooping", "0")
@@ -108,8 +119,11 @@ class Topology:
         ip("address", "add", "10.77.0.1/24", "dev", "lan")
         ip("link", "set", "lan", "up")
         ip("address", "add", "fd77::1/64", "dev", "lan", "nodad")
-        ip("link", "set", "repl", "up")
-        if arbiter:
+        if wired != "repl":
+            ip("link", "set", "repl", "up")
+        if arbiter and wired == "arb":
+            self._arbiter_by_wire()
+        elif arbiter:
             ip("address", "add", ETCD_ADDRESS + "/24", "dev", "arb")
             ip("link", "set", "arb", "up")
 
@@ -126,7 +140,33 @@ class Topology:
             address = ADDRESS if bridge == "repl" else ARB_ADDRESS
             host.ip("address", "add", address[host.name] + "/24", "dev", bridge)
         host.ip("link", "set", bridge, "up")
-        ip("link", "set", port, "master", bridge, "addrgenmode", "none", "up")
+        if bridge == self.wired == "repl":
+            ip("link", "set", port, "addrgenmode", "none", "up")
+        else:
+            ip("link", "set", port, "master", bridge, "addrgenmode", "none", "up")
+
+    def _arbiter_by_wire(self):
+        """[arb] - arb-x | arb-y ~ wire ~ arb-c | host c"""
+        self.apart = Namespace("c")
+        ip("link", "add", "arb-x", "type", "veth", "peer", "name", "arb-y")
+        ip("link", "add", "arb-c", "type", "veth", "peer", "name", "peer")
+        ip("link", "set", "peer", "netns", f"/proc/{os.getpid()}/fd/{self.apart.fd}")
+        self.apart.ip("link", "set", "lo", "up")
+        self.apart.ip("link", "set", "peer", "name", "arb", "addrgenmode", "none")
+        self.apart.ip("address", "add", ETCD_ADDRESS + "/24", "dev", "arb")
+        self.apart.ip("link", "set", "arb", "up")
+        ip("link", "set", "arb-x", "master", "arb", "addrgenmode", "none", "up")
+        for port in ("arb-y", "arb-c"):
+            ip("link", "set", port, "addrgenmode", "none", "up")
+        ip("link", "set", "arb", "up")
+        self.wire_ends = "arb-y", "arb-c"
+
+    def arbiter_prefix(self):
+        """What runs a command on the arbiter's host."""
+        return self.apart.prefix if self.apart else []
+
+    def arbiter_ports(self):
+        return ["arb-a", "arb-b"]
 
     def host_ports(self, name):
         return [f"{bridge}-{name}" for bridge in self.bridges]
