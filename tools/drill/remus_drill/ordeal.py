@@ -27,6 +27,7 @@ from .wire import Wire
 DEAD_MS = 2000  # of silence; the default of 300 would be reached by a busy machine alone
 FIRED = re.compile(r"fault point (\S+), time \d+, at (\d+) us: pid (\d+)")
 BOOTS, BOOT_S = 3, 40
+LINK_UP_S = 2  # until a link that was down has been noticed to be up again
 ALONE = ("solo", "failed", "relay", "ended", "unprotected")
 
 
@@ -260,6 +261,8 @@ class Ordeal(Drill):
         link_set(self.topology.replication_ports(), True)
         if self.goes_on or not self.facts["guests"]["a"]:
             return
+        if self.cell.failover or self.cell.fault in ("kill-host", "cut-both", "cut-one-way"):
+            time.sleep(LINK_UP_S)
         self.protect()
         moment = time.monotonic()
         self.run_for(0.5)
