@@ -139,14 +139,14 @@ class Struck(SystemTest):
 
     def test_record_fails(self):
         """Without a record nobody would see to the guest after a crash."""
-        self.fails("a", "remusd-record", "recorded", "disk full")
+        self.fails("a", "remusd-record", "recorded", "no space left")
         self.assert_says(self.hosts["a"].read_log(), "session record", "No space")
 
     def test_record_fails_at_the_backup(self):
         """Of the connection's record, then of the session's."""
         done, *stage = self.try_at("b", "remusd-record:2:fail=ENOSPC")
         self.assertNotEqual(done.status, 0, done)
-        self.assert_says(done.err, "the backup can't record", "disk full")
+        self.assert_says(done.err, "the backup can't record", "no space left")
         self.assertIn("refused", self.hosts["b"].kinds())
         self.protect_again(*stage)
 

@@ -345,13 +345,7 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		s->last_word = (int)json_integer_value(json_object_get(message, "status"));
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
-		if (record_write(&d->options, s) < 0) {
-			session_event(s, "error", "failed",
-				      "the session can't be recorded any more (see the log): protection "
-				      "ends, since a remusd that "
-				      "is restarted could not know that the backup may run the guest");
-			session_command(s, "unprotect");
-		}
+		record_write(&d->options, s); /* if it can't, the child's own mark tells the next daemon */
 	} else if (!strcmp(type, "admit")) {
 		on_admit(d, s, message);
 	} else if (!strcmp(type, "drilled")) {

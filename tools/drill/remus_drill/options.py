@@ -62,6 +62,10 @@ def parse(arguments):
     if options.only or options.sample or options.results or options.list:
         parser.error("--only, --sample, --results and --list belong to --matrix")
     _bounds(parser, options)
+    if options.arbiter == "etcd" and options.kill not in ("host", "engine", "link"):
+        parser.error(f"--arbiter etcd is killed while it is asked, and with --kill {options.kill} it is not, or a guest stands "
+                     "still for it; use host, engine or link")
+    return options
 
 
 def _for_matrix(parser, options):
