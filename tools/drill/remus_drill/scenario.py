@@ -268,8 +268,7 @@ class Drill:
         if survivor == "b":
             kinds = {"activated", "handed-over"} if self.fault == "none" else {"activated"}
             self.expect_events(self.b, kinds, any_of=True)
-            if self.backend == "qemu":
-                self._note_renewal(status)
+            self._note_renewal(status)
         if self.fault == "backup":
             self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
 

@@ -161,4 +161,5 @@ def dom0(base, extra, say):
 
 def guest(base):
     """The guest's initramfs: the drill's, with the modules of a Xen guest."""
-    return assets.initramfs(find_program("remus-drill-guest"), assets.module_order(base.modules, modules.GUEST))
+    return assets.initramfs(find_program("remus-drill-guest"), assets.module_order(base.modules, modules.GUEST),
+                            find_program("remus-agent"))

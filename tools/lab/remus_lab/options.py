@@ -86,6 +86,8 @@ def build():
     one.add_argument("--kill", choices=("host", "engine", "link", "backup", "none", "shutdown"), default="host",
                      help="what to kill (default host)")
     one.add_argument("--seed", type=int, metavar="N", help="decides the moment of the fault and the payloads")
+    one.add_argument("--no-agent", dest="agent", action="store_false",
+                     help="without remus-agent in the guest: nobody renews its random numbers and its clock")
     one = verb("compare", "xl remus and remus, one after the other", _hosts, _guest, _protection, lab=None)
     one.add_argument("--only", choices=("xl", "remus"), help="measure only this one")
     one = verb("matrix", "kill, cut and end everything that there is, one after the other", _hosts, _guest, lab=None)

@@ -50,7 +50,7 @@ class XenDrill(scenario.Drill):
     def __init__(self, lab, opts, machines, say):
         seed = opts.seed if opts.seed is not None else random.randrange(1, 10**6)
         plan = {"kill": opts.kill, "memory": opts.guest_memory, "interval": opts.interval, "seed": seed,
-                "seconds": opts.seconds, "connections": opts.connections}
+                "seconds": opts.seconds, "connections": opts.connections, "agent": opts.agent}
         folder = tempfile.mkdtemp(prefix="drill-", dir=lab.share)
         super().__init__(plan, folder, say)
         self.lab, self.guest_plan, self.machines = lab, guests.plan_of(opts), machines
