@@ -241,7 +241,7 @@ void sessions_stop(struct daemon *d, int deadline_ms)
 				(int)s->pid);
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
-		if (s->armed)
+		if (s->armed || s->active)
 			leave_behind(d, s);
 		else
 			over(d, s);
