@@ -170,7 +170,7 @@ int remus_link_send(struct remus_link *link, uint16_t type, uint32_t flags, uint
 	if (out_header)
 		*out_header = h;
 	transmit(e, f);
-	if (type >= REMUS_FRAME_PAGES && type <= REMUS_FRAME_COMMIT && e->sending_until > e->w->now)
+	if (sim_clock_runs && e->sending_until > e->w->now)
 		sim_clock_ahead = e->sending_until - e->w->now;
 	return 0;
 }
@@ -337,7 +337,8 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 			primary_action(e->owner, &(struct remus_action){.type = REMUS_DO_RELEASE,
 									.epoch = e->owner->primary.epoch});
 		wire_free(f);
-	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_ENTROPY && h.type != REMUS_FRAME_CLOCK) {
+	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_ENTROPY &&
+		   h.type != REMUS_FRAME_CLOCK) {
 		struct inbox_frame *in = malloc(sizeof *in);
 		*in = (struct inbox_frame){.frame = {.header = h, .payload = f->payload}};
 		*e->inbox_tail = in;

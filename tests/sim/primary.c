@@ -201,8 +201,10 @@ static int send_captured(struct proc *p, const struct remus_action *a, uint64_t 
 		return -EPIPE;
 	if (p->early)
 		return early_send(p, digest);
+	sim_clock_runs = true;
 	int rc = capture_send(p->capture, (struct remus_link *)p->link, &limits, digest, &bytes, &err);
 	p->w->totals->too_large += rc == REMUS_EPOCH_LATE || rc == REMUS_EPOCH_LARGE;
+	sim_clock_runs = false;
 	sim_clock_ahead = 0;
 	return rc;
 }

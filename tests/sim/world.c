@@ -16,6 +16,7 @@
 struct world *sim_world;
 int sim_clock_host;
 uint64_t sim_clock_ahead;
+bool sim_clock_runs;
 
 /* ---- the wrapped clocks ---- */
 

@@ -135,6 +135,7 @@ extern struct world *sim_world;
 extern int sim_clock_host;
 /* ... and by how much it is ahead of the world's: within an epoch's sending, what its frames took so far. */
 extern uint64_t sim_clock_ahead;
+extern bool sim_clock_runs; /* within that */
 
 void world_at(struct world *w, uint64_t at, enum event_kind kind, unsigned who, uint32_t cookie);
 /* 1: *out is the next event, now is its time. 0: nothing is left. */

@@ -138,6 +138,8 @@ class QemuDrill(Drill):
         self.claims = 1
         end = self.in_background(self.b, "--seconds", "60")
         pid = self.copy()
+        # One that is only starting ends by itself, as its folder is gone before it has made its socket.
+        wait_for("the copy to get its image", lambda: "taken for the guest's drill" in self.b.read_log(), 10)
         os.kill(self.b.child("backup"), 9)
         wait_for("the copy's QEMU to be gone", lambda: not os.path.exists(f"/proc/{pid}"), 5)
         self.assertEqual(end().status, 1)

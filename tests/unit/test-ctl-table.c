@@ -174,7 +174,7 @@ static void agents(void)
 		 {"random numbers reseeded, clock stepped", "off by -312.500 ms",
 		  "2 programs run in the guest, 1 failed, "
 		  "first 10-chrony"},
-		 "NOT"},
+		 "numbers NOT"},
 		{"{'present':true,'version':'1','why':'','last':{'renewed':true,'took_ms':1.0,'reseeded':"
 		 "false,"
 		 "'bits':0,'clock':'failed','offset_ms':0.0,'step_ms':0.0,'slew_ms':0.0,'error_ms':0.0}}",

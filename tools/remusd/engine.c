@@ -217,6 +217,31 @@ static int take_back(struct child *child, struct setup *s, struct remus_outcome 
 	return rc;
 }
 
+/* After a crash or a reboot of this host: nothing is started here, whoever has the guest. Asked, not claimed: a claim
+ * would keep the backup from taking over. */
+static void tell_who_has_it(struct child *child, struct setup *s)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+	struct remus_supervisor supervisor;
+	char text[1024];
+	int rc = 0;
+
+	child_supervisor(child, &supervisor);
+	if (child->session->armed) {
+		rc = fill_config(child, s, true, &why);
+		if (rc == 0)
+			rc = s->arbiter->ops->check(s->arbiter, &s->config.key, &why);
+	}
+	snprintf(text, sizeof text,
+		 "the guest that was protected here is gone, and nothing is started in its place: %s%.700s",
+		 !child->session->armed ? "the backup had nothing of it yet"
+		 : rc == 0	   ? "its backup may take it over, but has not claimed it yet; look there"
+		 : rc == -EALREADY ? "it belongs to the host that won the claim; "
+				   : "who has it can't be told; look at its backup; ",
+		 rc < 0 ? why.message : "");
+	supervisor.event(supervisor.context, REMUS_LEVEL_WARNING, "discarded", text);
+}
+
 static int take_up(struct child *child, struct setup *s, struct remus_outcome *outcome,
 		   struct remus_error *err)
 {
@@ -229,6 +254,7 @@ static int take_up(struct child *child, struct setup *s, struct remus_outcome *o
 		snprintf(outcome->word, sizeof outcome->word, "discarded");
 		snprintf(outcome->reason, sizeof outcome->reason, "the engine and the guest died: %.400s",
 			 err->message);
+		tell_who_has_it(child, s);
 		return 0;
 	}
 	if (!child->session->armed)

@@ -62,6 +62,27 @@ static void sync_dir(const char *path)
 		fsync(fd);
 }
 
+/* Names the time since the kernel was booted: after another boot a pid and its start mean nothing. */
+static const char *boot_id(void)
+{
+	static char id[40];
+	REMUS_AUTO_CLOSE int fd = id[0] ? -1 : open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, id, sizeof id - 1);
+
+	if (n > 0)
+		id[strcspn(id, "\n")] = 0;
+	return id;
+}
+
+/* A process that a record names; 0 = none, or of an earlier boot. */
+static pid_t recorded_pid(const json_t *record, const char *member)
+{
+	const char *boot = json_string_value(json_object_get(record, "boot"));
+
+	return boot && strcmp(boot, boot_id()) ? 0
+					       : (pid_t)json_integer_value(json_object_get(record, member));
+}
+
 static json_t *last_word(const json_t *status)
 {
 	static const char *const members[] = {"role", "state", "reason"};
@@ -74,7 +95,7 @@ static json_t *last_word(const json_t *status)
 }
 
 /* Whole or not at all: what was there stays when the disk is full. Takes the reference. */
-static void write_whole(const struct options *options, unsigned id, json_t *record)
+static int write_whole(const struct options *options, unsigned id, json_t *record)
 {
 	char path[PATH_MAX + 32], fresh[PATH_MAX + 40];
 	REMUS_AUTO_FREE char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL;
@@ -89,25 +110,28 @@ static void write_whole(const struct options *options, unsigned id, json_t *reco
 		errno = ENOSPC; /* what a short write to a file means */
 	if (n == (ssize_t)length && n > 0 && fsync(fd) == 0 && rename(fresh, path) == 0) {
 		sync_dir(options->run_dir);
-		return;
+		return 0;
 	}
+	int rc = errno ? -errno : -EIO;
 	remus_error_log(
 		"session record %s cannot be written: %s; it stays as it was, and a remusd that is restarted "
 		"may not find this session as it is",
 		path, strerror(errno));
 	unlink(fresh);
+	return rc;
 }
 
 /* What a child knows of itself, daemon or not. */
 static json_t *own_part(const struct session *s, json_t *word)
 {
-	return json_pack("{s:i, s:I, s:s, s:b, s:b, s:b, s:i, s:I, s:o}", "pid", (int)s->pid, "started",
-			 (json_int_t)start_time(s->pid), "locator", s->locator, "armed", s->armed, "active",
-			 s->active, "outcome", s->outcome, "guest_pid", (int)s->guest_pid, "guest_started",
-			 (json_int_t)start_time(s->guest_pid), "status", word);
+	return json_pack("{s:s, s:i, s:I, s:s, s:b, s:b, s:b, s:i, s:I, s:o}", "boot", boot_id(), "pid",
+			 (int)s->pid, "started", (json_int_t)start_time(s->pid), "locator", s->locator,
+			 "armed", s->armed, "active", s->active, "outcome", s->outcome, "guest_pid",
+			 (int)s->guest_pid, "guest_started", (json_int_t)start_time(s->guest_pid), "status",
+			 word);
 }
 
-void record_write(const struct options *options, const struct session *s)
+int record_write(const struct options *options, const struct session *s)
 {
 	char hex[2 * REMUS_SESSION_SIZE + 1];
 
@@ -119,7 +143,7 @@ void record_write(const struct options *options, const struct session *s)
 	json_t *own = own_part(s, last_word(s->status));
 	json_object_update(record, own);
 	json_decref(own);
-	write_whole(options, s->id, record);
+	return write_whole(options, s->id, record);
 }
 
 void record_amend(const struct options *options, const struct session *s, const char *state)
@@ -258,8 +282,7 @@ static void settle(struct daemon *d, const json_t *record, unsigned id)
 	const char *name = json_string_value(json_object_get(record, "name"));
 	const char *locator = json_string_value(json_object_get(record, "locator"));
 	const char *dir = json_string_value(json_object_get(record, "dir"));
-	pid_t pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
-	pid_t guest = (pid_t)json_integer_value(json_object_get(record, "guest_pid"));
+	pid_t pid = recorded_pid(record, "pid"), guest = recorded_pid(record, "guest_pid");
 	unsigned long long started =
 		(unsigned long long)json_integer_value(json_object_get(record, "started"));
 	unsigned long long guest_started =
@@ -312,7 +335,7 @@ static json_t *load_settled(const char *path)
 {
 	for (int waited = 0;; waited += 50) {
 		json_t *record = json_load_file(path, 0, NULL);
-		pid_t pid = (pid_t)json_integer_value(json_object_get(record, "pid"));
+		pid_t pid = recorded_pid(record, "pid");
 		unsigned long long started =
 			(unsigned long long)json_integer_value(json_object_get(record, "started"));
 		if (!record || waited > ORPHAN_DEADLINE_MS || !process_alive(pid, started) ||

@@ -266,7 +266,8 @@ void control_tell_events(struct daemon *d); /* to the clients that follow them *
 void control_close(struct daemon *d);
 
 /* record.c */
-void record_write(const struct options *options, const struct session *s);
+/* 0 or -errno, told in the log: the record is as it was. */
+int record_write(const struct options *options, const struct session *s);
 /* By a child whose daemon is gone: what it knows itself, in the record that is there. */
 void record_amend(const struct options *options, const struct session *s, const char *state);
 void record_remove(const struct options *options, const struct session *s);

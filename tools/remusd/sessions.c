@@ -250,6 +250,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
 	bool check = json_is_true(json_object_get(message, "check"));
+	char full[256];
 	const char *why;
 	struct remus_key key;
 
@@ -275,7 +276,15 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->keyed = true;
 	s->admitted = true;
 	take_request(s, message);
-	record_write(&d->options, s);
+	int rc = record_write(&d->options, s);
+	if (rc < 0) {
+		snprintf(full, sizeof full, "the backup can't record the session in its run directory: %s",
+			 strerror(-rc));
+		s->keyed = s->admitted = false;
+		message_send(s->fd, json_pack("{s:s, s:i}", "refused", full, "code", rc));
+		session_event(s, "error", "refused", full);
+		return;
+	}
 	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 }
 
@@ -320,7 +329,13 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		s->last_word = (int)json_integer_value(json_object_get(message, "status"));
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
-		record_write(&d->options, s);
+		if (record_write(&d->options, s) < 0) {
+			session_event(s, "error", "failed",
+				      "the session can't be recorded any more (see the log): protection "
+				      "ends, since a remusd that "
+				      "is restarted could not know that the backup may run the guest");
+			session_command(s, "unprotect");
+		}
 	} else if (!strcmp(type, "admit")) {
 		on_admit(d, s, message);
 	} else if (!strcmp(type, "drilled")) {

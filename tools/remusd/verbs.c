@@ -72,6 +72,21 @@ static bool protect_new(struct daemon *d, struct client *c, const char *domain, 
 	return true;
 }
 
+/* No engine could be made: the guest's network is forwarded as before. */
+static void not_begun(struct daemon *d, struct session *s)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	s->role = ROLE_RELAY;
+	if (s->was_relay && spawn_relay(d, s, &err) == 0)
+		return;
+	if (s->was_relay)
+		session_event(s, "error", "failed", err.message);
+	record_remove(&d->options, s);
+	if (s->key.generation <= 1)
+		session_drop(d, s);
+}
+
 static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 {
 	const char *domain = text_of(request, "domain"), *name = text_of(request, "name");
@@ -134,6 +149,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
 		client_error(c, rc, err.message);
+		not_begun(d, s);
 		return;
 	}
 	if (json_is_false(json_object_get(request, "wait"))) {
