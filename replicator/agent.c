@@ -264,7 +264,7 @@ void shell_agent_status(const struct shell_agent *a, struct remus_agent_status *
 	out->known = true;
 	out->present = a->renewal.present;
 	snprintf(out->version, sizeof out->version, "%s", a->renewal.version);
-	if (!a->channel)
+	if (!a->channel && !a->renewal.present)
 		snprintf(out->why, sizeof out->why, "%s", a->why);
 	out->phase = a->renewal.phase;
 	out->took_ns = a->renewal.took;

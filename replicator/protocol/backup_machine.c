@@ -319,6 +319,18 @@ static void on_renewed(struct remus_backup *m, const struct remus_event *ev, str
 	open_egress(m, out);
 }
 
+/* The process shall end: whoever forwards the guest's network next opens it. */
+static void stop_waiting(struct remus_backup *m, struct remus_actions *out)
+{
+	remus_do_cancel(out, REMUS_TIMER_RENEW);
+	remus_do_event(out, REMUS_LEVEL_WARNING, "not-renewed",
+		       "told to end before the guest's agent has answered: its random numbers may be those "
+		       "of another "
+		       "activation of the same checkpoint, and its clock may be behind");
+	enter(m, REMUS_B_ACTIVE, out, "activated; not protected");
+	remus_do_text(out, REMUS_DO_END, "activated");
+}
+
 /* Nobody waits for ever on a guest that may have hung itself up: what isn't guaranteed is said instead. */
 static void renewal_is_late(struct remus_backup *m, struct remus_actions *out)
 {
@@ -490,6 +502,8 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 			renewal_is_late(m, out);
 		return;
 	case REMUS_EV_CMD_UNPROTECT:
+		if (m->state == REMUS_B_RENEWING)
+			stop_waiting(m, out);
 		if (m->state == REMUS_B_STANDBY || m->state == REMUS_B_SYNCING ||
 		    m->state == REMUS_B_PREPARING)
 			refuse_and_drop(m, out, -ECANCELED, "the operator of the backup dropped the standby");

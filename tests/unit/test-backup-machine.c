@@ -208,10 +208,10 @@ static void renewal(void)
 	    {RENEWED(true), "CANCEL_TIMER:RENEW EVENT:renewed " OPENED, "active"});
 	/* Nothing else opens it, neither a command nor what belongs to other states. */
 	const struct remus_event others[] = {
-		EV(LINK_LOST),	    EV(CMD_UNPROTECT), EV(CMD_FORCE),	EV(ACTIVATED),
-		CLAIMED(WON),	    CLAIMED(LOST),     TIMER(RETRY),	TIMER(SETUP),
-		EV(STANDBY_READY),  VERIFIED(1),       VERIFIED(2),	EMPTY(END, 1),
-		EMPTY(HANDOVER, 1), EMPTY(COMMIT, 2),  EMPTY(PAGES, 2), EV(EPOCH_BAD)};
+		EV(LINK_LOST),	    EV(CMD_FORCE),    EV(CMD_FAILOVER), EV(ACTIVATED),
+		CLAIMED(WON),	    CLAIMED(LOST),    TIMER(RETRY),	TIMER(SETUP),
+		EV(STANDBY_READY),  VERIFIED(1),      VERIFIED(2),	EMPTY(END, 1),
+		EMPTY(HANDOVER, 1), EMPTY(COMMIT, 2), EMPTY(PAGES, 2),	EV(EPOCH_BAD)};
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(others); i++) {
 		const struct line lines[] = {TO_RENEWING};
 		static struct remus_actions actions;
@@ -223,6 +223,9 @@ static void renewal(void)
 		CU_ASSERT(!strstr(text, "PASS") && !strstr(text, "DROP") && !strstr(text, "ACTIVATE"));
 		CU_ASSERT_STRING_EQUAL(word(&machine), "renewing");
 	}
+	/* Told to end: the network stays closed, and the guest isn't touched. */
+	RUN(TO_RENEWING, {EV(CMD_UNPROTECT), "CANCEL_TIMER:RENEW EVENT:not-renewed REPORT END", "active"},
+	    {RENEWED(true), "", "active"}, {TIMER(RENEW), "", "active"});
 	/* The guest ends while it is waited for. */
 	RUN(TO_RENEWING, {EV(STANDBY_ENDED), "EVENT:guest-lost REPORT END", "ended"},
 	    {RENEWED(true), "", "ended"}, {TIMER(RENEW), "", "ended"});

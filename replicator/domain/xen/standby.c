@@ -488,7 +488,7 @@ static struct remus_channel *standby_agent(struct remus_standby *base, char why[
 
 	if (s->activated)
 		return remus_xen_agent_open(&s->agent, s->domid, why);
-	snprintf(why, REMUS_TEXT_MAX, "it doesn't run yet");
+	*why = 0; /* once it runs there is */
 	return NULL;
 }
 
