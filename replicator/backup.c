@@ -10,7 +10,9 @@
 
 #include "remus/log.h"
 #include "remus/util.h"
+#include "agent.h"
 #include "backup.h"
+#include "drill.h"
 
 static void step(void *machine, const struct remus_event *event, struct remus_actions *out)
 {
@@ -99,6 +101,7 @@ static void poll_commands(struct backup *b)
 	static const enum remus_event_type event_of[] = {
 		[REMUS_COMMAND_UNPROTECT] = REMUS_EV_CMD_UNPROTECT,
 		[REMUS_COMMAND_FAILOVER] = REMUS_EV_CMD_FAILOVER,
+		[REMUS_COMMAND_DRILL] = REMUS_EV_CMD_DRILL,
 		[REMUS_COMMAND_FORCE] = REMUS_EV_CMD_FORCE,
 		[REMUS_COMMAND_QUIT] = REMUS_EV_CMD_UNPROTECT,
 	};
@@ -141,6 +144,21 @@ static void poll_standby(struct backup *b)
 	shell_feed(&b->feed, &ev);
 }
 
+/* The answer of the activated guest's agent. What else it says is for the operator. */
+static void poll_agent(struct backup *b)
+{
+	char text[REMUS_REASON_MAX];
+	enum shell_agent_news news = shell_agent_turn(b->guest->agent, text);
+
+	if (news != SHELL_AGENT_RENEWED && news != SHELL_AGENT_PARTLY) {
+		shell_agent_tell(b->up, news, text);
+		return;
+	}
+	struct remus_event ev = {
+		.type = REMUS_EV_RENEWED, .clean = news == SHELL_AGENT_RENEWED, .text = text};
+	shell_feed(&b->feed, &ev);
+}
+
 static void loop(struct backup *b)
 {
 	while (!b->ended) {
@@ -155,6 +173,8 @@ static void loop(struct backup *b)
 		poll_claim(b);
 		poll_standby(b);
 		poll_commands(b);
+		backup_poll_drill(b);
+		poll_agent(b);
 		if (b->ended)
 			break;
 		now = remus_now_us();
@@ -162,13 +182,15 @@ static void loop(struct backup *b)
 			backup_publish(b);
 
 		struct remus_standby *standby = b->guest->standby;
-		struct pollfd fds[4] = {
+		struct pollfd fds[6] = {
 			{.fd = b->link ? remus_link_event_fd(b->link) : -1, .events = POLLIN},
 			{.fd = standby ? standby->ops->event_fd(standby) : -1, .events = POLLIN},
 			{.fd = b->up->command_fd, .events = POLLIN},
 			{.fd = b->claimer ? shell_claimer_fd(b->claimer) : -1, .events = POLLIN},
+			{.fd = b->drill ? shell_drill_fd(b->drill) : -1, .events = POLLIN},
+			{.fd = shell_agent_fd(b->guest->agent), .events = POLLIN},
 		};
-		poll(fds, 4, shell_timers_wait(&b->timers, now, 100));
+		poll(fds, 6, shell_agent_wait(b->guest->agent, shell_timers_wait(&b->timers, now, 100)));
 	}
 }
 
@@ -211,6 +233,8 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 	if (!b->ended || b->machine.state != REMUS_B_ACTIVE)
 		backup_drop(b);
 	staging_clear(&b->staging);
+	backup_end_drill(b);
+	remus_entropy_close(b->entropy);
 	if (b->link)
 		remus_link_close(b->link);
 	if (shell_claimer_destroy(b->claimer) && b->arbiter)

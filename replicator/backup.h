@@ -4,6 +4,7 @@
 #define REMUS_BACKUP_H
 
 #include "shell.h"
+#include "remus/continuity.h"
 #include "staging.h"
 
 struct backup {
@@ -19,9 +20,13 @@ struct backup {
 	struct shell_timers timers;
 	struct shell_trace trace;
 	struct staging staging;
+	struct remus_entropy *entropy;
+	struct shell_drill *drill; /* under way, or NULL */
 
 	struct remus_frame *frame; /* of the step in progress */
 	struct shell_feed feed;
+
+	struct remus_agent_section agent; /* of the epoch applied last */
 
 	struct remus_nic nic[REMUS_NICS_MAX]; /* whose buffers are open */
 	int nics;
@@ -45,11 +50,21 @@ const char *backup_arbiter_uri(const struct backup *b);
 /* backup_check.c: fill b->report. */
 void backup_check(struct backup *b);
 
+/* backup_drill.c: begin one, or tell why not; go on with it; end it without waiting. */
+void backup_drill(struct backup *b, const char *why_not);
+void backup_poll_drill(struct backup *b);
+void backup_end_drill(struct backup *b);
+/* backup_renew.c: where nothing is known of the right time. Begin. */
+void backup_truth_of_this_host(struct remus_truth *out);
+void backup_renew(struct backup *b);
+
 /*
  * backup_clock.c. The right time for the activated guest, now; may be asked as often as the guest does. -ENODATA: nothing
  * is known of it, for no epoch was activated or its primary sent no clock.
  */
 int backup_truth(const struct backup *b, struct remus_truth *out);
+/* The same for a copy that is woken up now from the epoch applied last; false: nothing is known. */
+bool backup_clock_compute(struct backup *b, struct remus_truth *out);
 /* Its steps: the link is about to go; an epoch is complete here (before the ACK); an epoch was applied, with these facts;
  * the guest is about to run; it runs. */
 void backup_clock_link(struct backup *b);

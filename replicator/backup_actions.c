@@ -3,7 +3,9 @@
  * What the backup's machine wants done, one function per kind of action, and the figures that come of it. Nothing
  * here decides: a failure goes back to the machine as an event.
  */
+#include "agent.h"
 #include "backup.h"
+#include "drill.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +48,7 @@ void backup_publish(struct backup *b)
 		snprintf(s->locator, sizeof s->locator, "%s",
 			 b->guest->standby->ops->locator(b->guest->standby));
 	}
+	shell_agent_status(b->guest->agent, &s->agent);
 	b->up->status(b->up->context, s);
 	b->next_status_us = now + STATUS_PERIOD_US;
 }
@@ -151,7 +154,11 @@ static int prepare(struct backup *b, struct remus_error *err)
 		if (rc < 0)
 			return rc;
 	}
-	staging_init(&b->staging, pages);
+	rc = remus_entropy_open(config.run_dir, &b->entropy, err);
+	if (rc < 0)
+		return rc;
+	shell_agent_open(b->guest);
+	staging_init(&b->staging, pages, b->config->machine.staging_bytes);
 	shell_raise(&b->feed, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
 }
@@ -245,6 +252,7 @@ static void do_verify(struct backup *b, uint64_t epoch)
 static int do_apply(struct backup *b, struct remus_error *err)
 {
 	struct remus_addresses addresses = b->staging.addresses;
+	struct remus_agent_section agent = b->staging.agent;
 	struct remus_clock_facts clock = b->staging.clock;
 	uint64_t bytes = b->staging.page_bytes + b->staging.state_bytes, pages = b->staging.pages;
 	int rc = staging_apply(&b->staging, b->guest->standby, err);
@@ -252,6 +260,8 @@ static int do_apply(struct backup *b, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	b->guest->addresses = addresses;
+	b->agent = agent;
+	shell_agent_known(b->guest->agent, agent.version);
 	backup_clock_applied(b, &clock);
 	b->last_commit_us = remus_now_us();
 	b->status.wire_bytes += bytes;
@@ -263,6 +273,8 @@ static int do_apply(struct backup *b, struct remus_error *err)
 static int do_activate(struct backup *b, struct remus_error *err)
 {
 	backup_clock_set(b);
+	if (b->drill) /* the guest needs the host's processors now */
+		shell_drill_cancel(b->drill, "the guest itself was activated meanwhile");
 	int rc = b->guest->standby->ops->activate(b->guest->standby, err);
 
 	if (rc < 0)
@@ -272,7 +284,9 @@ static int do_activate(struct backup *b, struct remus_error *err)
 	struct remus_error why = REMUS_ERROR_INIT;
 	if (prepare_nics(b, &why) < 0) /* it runs and its frames pass: only announcements are missing */
 		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "failed", why.message);
-	shell_raise(&b->feed, REMUS_EV_ACTIVATED, NULL);
+	/* Where nobody is, RENEW says so at once and nothing waits. */
+	shell_raise(&b->feed, REMUS_EV_ACTIVATED, NULL)->wait_us =
+		(b->agent.version[0] ? b->agent.wait_ms : REMUS_DEFAULT_RENEW_WAIT_MS) * UINT64_C(1000);
 	return 0;
 }
 
@@ -283,6 +297,7 @@ void backup_drop(struct backup *b)
 	staging_clear(&b->staging);
 	remus_guest_close_nics(g);
 	b->nics = 0;
+	shell_agent_close(g);
 	if (g->standby) {
 		g->standby->ops->destroy(g->standby);
 		g->standby->ops->close(g->standby);
@@ -346,14 +361,24 @@ int backup_carry_out(void *shell, const struct remus_action *a, struct remus_err
 		return 0;
 	case REMUS_DO_APPLY:
 		return do_apply(b, err);
+	case REMUS_DO_STIR:
+		remus_entropy_stir(b->entropy, b->frame->payload, b->frame->header.length);
+		explicit_bzero(b->frame->payload, b->frame->header.length);
+		return 0;
 	case REMUS_DO_ACTIVATE:
 		return do_activate(b, err);
+	case REMUS_DO_RENEW:
+		backup_renew(b);
+		return 0;
 	case REMUS_DO_PASS:
 		return remus_guest_pass(b->guest, err);
 	case REMUS_DO_ANNOUNCE:
 		/* Some get lost, and a new interface takes a moment to come up: the relay repeats them. */
 		b->guest->announcements = ANNOUNCEMENTS;
 		remus_guest_announce(b->guest, NULL);
+		return 0;
+	case REMUS_DO_DRILL:
+		backup_drill(b, a->text);
 		return 0;
 	case REMUS_DO_DROP:
 		backup_drop(b);

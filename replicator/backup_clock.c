@@ -32,7 +32,7 @@ void backup_clock_link(struct backup *b)
 		b->clock.anchor_ns = remus_link_clock(b->link, &b->clock.offset);
 }
 
-static bool compute(struct backup *b, struct remus_truth *out)
+bool backup_clock_compute(struct backup *b, struct remus_truth *out)
 {
 	struct remus_clock_reading now;
 
@@ -51,7 +51,7 @@ void backup_clock_set(struct backup *b)
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_truth truth;
 
-	if (!s->ops->set_time || !compute(b, &truth))
+	if (!s->ops->set_time || !backup_clock_compute(b, &truth))
 		return;
 	if (s->ops->set_time(s, &truth, &b->clock.facts.guest, &err) < 0)
 		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "clock", err.message);
@@ -62,7 +62,7 @@ void backup_clock_activated(struct backup *b)
 	char text[REMUS_REASON_MAX];
 	const struct remus_truth *t = &b->truth;
 
-	b->truth_known = compute(b, &b->truth);
+	b->truth_known = backup_clock_compute(b, &b->truth);
 	if (!b->truth_known) {
 		b->up->event(b->up->context, REMUS_LEVEL_WARNING, "clock",
 			     "the primary sent no clock: nobody knows how long the guest stood still");

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "remus/bitmap.h"
 #include "remus/util.h"
+#include "agent.h"
 
 #define ROUND_PIECE  2048u		   /* pages a step of the full copy sends: 8 MiB */
 #define STAGING_KEEP (32u * 1024u * 1024u) /* staging that stays resident between epochs, bytes */
@@ -81,7 +82,7 @@ static int state_section(struct capture *c, uint16_t kind, uint16_t flags, const
 	size_t need = c->state_bytes + sizeof head + bytes + padding;
 
 	if (need > REMUS_STATE_TOTAL_MAX)
-		return remus_fail(err, -E2BIG,
+		return remus_fail(err, -EMSGSIZE,
 				  "the guest's device state has %zu bytes, more than the %u of an epoch",
 				  bytes, REMUS_STATE_TOTAL_MAX);
 	if (need > c->state_room) {
@@ -137,6 +138,16 @@ static int state_addresses(struct capture *c, struct remus_error *err)
 	return state_section(c, REMUS_SECTION_ADDRESSES, 0, body, bytes, err);
 }
 
+static int state_agent(struct capture *c, struct remus_error *err)
+{
+	uint8_t body[REMUS_AGENT_SECTION_MAX];
+	struct remus_agent_section agent = {.wait_ms = c->renew_wait_ms};
+
+	if (!shell_agent_present(c->guest->agent, agent.version))
+		return 0;
+	return state_section(c, REMUS_SECTION_AGENT, 0, body, remus_agent_section_encode(&agent, body), err);
+}
+
 static int take_state(struct capture *c, struct remus_error *err)
 {
 	const uint8_t *device;
@@ -151,6 +162,8 @@ static int take_state(struct capture *c, struct remus_error *err)
 		rc = state_clock(c, err);
 	if (rc == 0)
 		rc = state_addresses(c, err);
+	if (rc == 0)
+		rc = state_agent(c, err);
 	return rc;
 }
 
@@ -189,6 +202,12 @@ int capture_take(struct capture *c, uint64_t epoch, struct remus_error *err)
 	uint64_t t2 = remus_now_us();
 	c->epoch = epoch;
 	c->count = remus_bitmap_take(c->pending, c->guest_pages, &cursor, c->pfn, c->guest_pages);
+	if (c->cap && c->count > c->cap / REMUS_PAGE_SIZE)
+		return remus_fail(
+			err, REMUS_EPOCH_LARGE,
+			"the guest has changed %zu MiB since the last checkpoint, more than the %llu "
+			"MiB that this host keeps for one (remusd --staging)",
+			c->count / 256, (unsigned long long)(c->cap >> 20));
 	rc = copy_staged(c, err);
 	if (rc < 0)
 		return rc; /* the machine aborts the epoch: the pages go back to pending */
@@ -213,17 +232,45 @@ void capture_abort(struct capture *c, uint64_t epoch)
 
 struct sink {
 	struct remus_link *link;
-	uint64_t epoch, pages, bytes;
+	const struct capture_limits *limits; /* NULL = none */
+	uint64_t epoch, pages, bytes, cost;
 	struct remus_digest digest;
 };
+
+/* May another frame of @bytes begin? */
+static int sink_may(struct sink *s, size_t bytes, struct remus_error *err)
+{
+	const struct capture_limits *l = s->limits;
+
+	if (!l)
+		return 0;
+	if (l->between)
+		l->between(l->context);
+	s->cost += bytes + REMUS_STAGING_FRAME_COST;
+	if (l->bytes && s->cost > l->bytes)
+		return remus_fail(
+			err, REMUS_EPOCH_LARGE,
+			"epoch %llu needs more than the %llu MiB that the backup keeps for one (remusd "
+			"--staging there)",
+			(unsigned long long)s->epoch, (unsigned long long)(l->bytes >> 20));
+	if (l->deadline_us && remus_now_us() > l->deadline_us)
+		return remus_fail(
+			err, REMUS_EPOCH_LATE,
+			"epoch %llu could not be sent in time, only %llu MiB of it: the guest changes "
+			"more than the link carries",
+			(unsigned long long)s->epoch, (unsigned long long)(s->bytes >> 20));
+	return 0;
+}
 
 static int sink_frame(struct sink *s, uint16_t type, const void *payload, size_t bytes,
 		      struct remus_error *err)
 {
 	struct iovec part = {.iov_base = (void *)payload, .iov_len = bytes};
 	struct remus_frame_header header;
-	int rc = remus_link_send(s->link, type, REMUS_FRAME_MANDATORY, s->epoch, &part, 1, &header, err);
+	int rc = sink_may(s, bytes, err);
 
+	if (rc == 0)
+		rc = remus_link_send(s->link, type, REMUS_FRAME_MANDATORY, s->epoch, &part, 1, &header, err);
 	if (rc < 0)
 		return rc;
 	remus_digest_add(&s->digest, &header);
@@ -240,10 +287,10 @@ static int sink_pages(void *context, const void *payload, size_t bytes, uint32_t
 	return sink_frame(s, REMUS_FRAME_PAGES, payload, bytes, err);
 }
 
-int capture_send(struct capture *c, struct remus_link *link, uint64_t *digest, uint64_t *bytes,
-		 struct remus_error *err)
+int capture_send(struct capture *c, struct remus_link *link, const struct capture_limits *limits,
+		 uint64_t *digest, uint64_t *bytes, struct remus_error *err)
 {
-	struct sink s = {.link = link, .epoch = c->epoch};
+	struct sink s = {.link = link, .limits = limits, .epoch = c->epoch};
 	int rc = remus_encoder_run(c->encoder, c->epoch, c->pfn, c->pages, c->count, REMUS_PAGES_PAYLOAD_MAX,
 				   sink_pages, &s, err);
 	if (rc < 0)
@@ -266,6 +313,9 @@ int capture_send(struct capture *c, struct remus_link *link, uint64_t *digest, u
 	uint8_t body[REMUS_COMMIT_SIZE];
 	remus_commit_encode(&commit, body);
 	struct iovec part = {.iov_base = body, .iov_len = sizeof body};
+	rc = sink_may(&s, 0, err);
+	if (rc < 0)
+		return rc;
 	rc = remus_link_send(link, REMUS_FRAME_COMMIT, REMUS_FRAME_MANDATORY, c->epoch, &part, 1, NULL, err);
 	if (rc < 0)
 		return rc;

@@ -21,6 +21,7 @@ struct capture {
 	struct remus_domain *domain;
 	struct remus_encoder *encoder;
 	uint64_t guest_pages;
+	uint64_t cap;	   /* bytes of pages that an epoch may have here; 0 = all of the guest's */
 	uint64_t *pending; /* bitmap: pages that must be sent */
 	uint64_t *pfn;	   /* of staged pages, ascending */
 	uint8_t *pages;	   /* their content */
@@ -31,6 +32,7 @@ struct capture {
 	uint64_t epoch;			/* staged; 0 = none or full copy */
 	uint64_t cursor;		/* full copy: where the round stands */
 	struct remus_pause_parts parts; /* of the last pause */
+	uint32_t renew_wait_ms;		/* for the backup, with a guest that has an agent */
 	int64_t clock_anchor_ns;	/* our link clock minus CLOCK_MONOTONIC_RAW (remus_link_clock) */
 	enum remus_clock_policy clock_policy;
 };
@@ -41,14 +43,22 @@ void capture_destroy(struct capture *capture);
 /* Resident bytes: staging, state and bitmaps, without the base cache. */
 uint64_t capture_memory(const struct capture *capture);
 
-/* Take state, dirty set and pages of the paused guest as @epoch. Fills parts.save, scan, copy. */
+/* Take state, dirty set and pages of the paused guest as @epoch. Fills parts.save, scan, copy. REMUS_EPOCH_LARGE: more
+ * pages than the cap. */
 int capture_take(struct capture *capture, uint64_t epoch, struct remus_error *err);
 /* The staged epoch won't be completed: its pages are pending again, its bases forgotten. */
 void capture_abort(struct capture *capture, uint64_t epoch);
+/* What sending may take. A frame that would begin later or go beyond is not sent, nor is any after it. */
+struct capture_limits {
+	uint64_t deadline_us; /* remus_now_us(); 0 = none */
+	uint64_t bytes;	      /* on the wire, as the backup counts (REMUS_STAGING_FRAME_COST); 0 = any */
+	void (*between)(void *context); /* called before each frame; may be NULL */
+	void *context;
+};
 /* Encode and send the staged epoch, COMMIT included. *digest as the backup must answer it; *bytes adds the
- * payload that went out. */
-int capture_send(struct capture *capture, struct remus_link *link, uint64_t *digest, uint64_t *bytes,
-		 struct remus_error *err);
+ * payload that went out. REMUS_EPOCH_LATE, REMUS_EPOCH_LARGE: a limit was met, and the COMMIT was not sent. */
+int capture_send(struct capture *capture, struct remus_link *link, const struct capture_limits *limits,
+		 uint64_t *digest, uint64_t *bytes, struct remus_error *err);
 
 /* Full copy: begin round @round (1: every page with content; later: those dirtied since). */
 int capture_round_begin(struct capture *capture, unsigned round, struct remus_error *err);

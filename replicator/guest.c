@@ -3,6 +3,7 @@
  * A guest on this host with the buffers of all its interfaces, treated as one: an interface that was forgotten
  * would be a hole in I1. Also the relay: forwarding the network of a guest that isn't protected.
  */
+#include "agent.h"
 #include "shell.h"
 
 #include <poll.h>
@@ -201,6 +202,7 @@ void remus_guest_close(struct remus_guest *guest)
 		guest->standby->ops->close(guest->standby);
 	guest->domain = NULL;
 	guest->standby = NULL;
+	shell_agent_close(guest);
 }
 
 /* ---- relay ---- */
@@ -235,6 +237,7 @@ static void relay_status(struct remus_guest *guest, const struct remus_superviso
 		snprintf(status.locator, sizeof status.locator, "%s",
 			 guest->standby->ops->locator(guest->standby));
 	}
+	shell_agent_status(guest->agent, &status.agent);
 	supervisor->status(supervisor->context, &status);
 }
 
@@ -287,10 +290,11 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 			return rc;
 	}
 	for (;;) {
-		char why[REMUS_TEXT_MAX] = "";
+		char why[REMUS_TEXT_MAX] = "", text[REMUS_REASON_MAX];
 
 		int wait_ms = repeat_announcement(guest, supervisor, give_up_us);
 
+		shell_agent_tell(supervisor, shell_agent_turn(guest->agent, text), text);
 		remove_gates(guest);
 		if (remus_now_us() >= next_status) {
 			relay_status(guest, supervisor, out);
@@ -314,10 +318,11 @@ int remus_relay_run(struct remus_guest *guest, const struct remus_supervisor *su
 		default:
 			break;
 		}
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{.fd = supervisor->command_fd, .events = POLLIN},
 			{.fd = event_fd, .events = POLLIN},
+			{.fd = shell_agent_fd(guest->agent), .events = POLLIN},
 		};
-		poll(fds, 2, wait_ms);
+		poll(fds, 3, shell_agent_wait(guest->agent, wait_ms));
 	}
 }

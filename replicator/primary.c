@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "remus/util.h"
+#include "agent.h"
 #include "primary.h"
 
 static void step(void *machine, const struct remus_event *event, struct remus_actions *out)
@@ -56,6 +57,7 @@ static void poll_commands(struct primary *p)
 	switch (p->up->next_command(p->up->context)) {
 	case REMUS_COMMAND_NONE:
 	case REMUS_COMMAND_CHECK: /* for relays */
+	case REMUS_COMMAND_DRILL: /* for backups */
 		return;
 	case REMUS_COMMAND_QUIT:
 		p->quit_wanted = true;
@@ -98,6 +100,14 @@ static void poll_claim(struct primary *p)
 		return;
 	struct remus_event ev = {.type = REMUS_EV_CLAIM, .claim = claim, .text = err.message};
 	shell_feed(&p->feed, &ev);
+}
+
+/* Between epochs: whether somebody is there is no business of a pause. */
+static void poll_agent(struct primary *p)
+{
+	char text[REMUS_REASON_MAX];
+
+	shell_agent_tell(p->up, shell_agent_turn(p->guest->agent, text), text);
 }
 
 static void sync_piece(struct primary *p)
@@ -179,21 +189,24 @@ static void loop(struct primary *p)
 			break;
 		if (p->syncing && p->link)
 			sync_piece(p);
+		poll_agent(p);
 		now = remus_now_us();
 		if (now >= p->next_status_us)
 			primary_publish(p);
 
-		struct pollfd fds[4] = {
+		struct pollfd fds[5] = {
 			{.fd = p->link ? remus_link_event_fd(p->link) : -1, .events = POLLIN},
 			{.fd = p->guest->domain->ops->event_fd(p->guest->domain), .events = POLLIN},
 			{.fd = p->up->command_fd, .events = POLLIN},
 			{.fd = shell_claimer_fd(p->claimer), .events = POLLIN},
+			{.fd = shell_agent_fd(p->guest->agent), .events = POLLIN},
 		};
 		int wait = p->syncing ? 0 : shell_timers_wait(&p->timers, now, 100);
+		wait = shell_agent_wait(p->guest->agent, wait);
 		uint64_t ask = ask_ahead(p, now);
 		if (ask && (ask - now) / 1000 < (uint64_t)wait)
 			wait = (int)((ask - now) / 1000);
-		poll(fds, 4, wait);
+		poll(fds, 5, wait);
 	}
 }
 
@@ -231,11 +244,16 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 	};
 	rc = capture_create(guest, config->cache_bytes, config->threads, &p->capture, err);
 	if (rc == 0)
+		p->capture->cap = config->staging_bytes;
+	if (rc == 0)
 		rc = shell_claimer_create(config->arbiter, &config->key, REMUS_HOLDER_PRIMARY, &p->claimer,
 					  err);
 	if (rc == 0)
 		rc = shell_trace_open(&p->trace, config->trace_path, err);
 	if (rc == 0) {
+		p->capture->renew_wait_ms = config->renew_wait_ms;
+		shell_agent_open(guest);
+		shell_agent_probe(guest->agent);
 		struct remus_event start = {
 			.type = config->recover ? REMUS_EV_RECOVER : REMUS_EV_START,
 			.epoch = config->recover_epoch,
@@ -243,6 +261,7 @@ int remus_primary_run(struct remus_guest *guest, const struct remus_protect_conf
 		};
 		shell_feed(&p->feed, &start);
 		loop(p);
+		shell_agent_rest(guest->agent);
 		primary_publish(p);
 		memset(out, 0, sizeof *out);
 		out->guest_here = !p->machine.guest_gone;

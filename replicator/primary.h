@@ -23,6 +23,7 @@ struct primary {
 	unsigned round;
 	uint64_t memory_pages; /* of round 1: a PVH guest's frame numbers are sparse */
 	uint64_t pause_begin_us, stopped_us, resumed_us, committed_us;
+	uint64_t resume_at_us; /* the guest stands still while its epoch is sent: until then, 0 = it runs */
 	uint64_t next_status_us;
 	uint64_t asked_for;    /* when the pause is due for which a stop was asked for ahead */
 	uint64_t ack_usual_us; /* resume to ack, a running mean */

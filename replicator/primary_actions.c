@@ -3,11 +3,13 @@
  * What the primary's machine wants done, one function per kind of action, and the figures that come of it. Nothing
  * here decides: a failure goes back to the machine as an event.
  */
+#include "agent.h"
 #include "primary.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "remus/bitmap.h"
 #include "remus/util.h"
@@ -52,11 +54,17 @@ void primary_publish(struct primary *p)
 	s->cache_bytes = encoder.cache_bytes;
 	s->cache_cap = encoder.cache_cap;
 	s->staging_bytes = capture_memory(p->capture);
+	s->on_overload = remus_overload_word(p->machine.config.on_overload);
+	s->max_interval_us = p->machine.config.max_interval_us;
+	s->turn_us = p->machine.turn_us;
+	s->overloaded = p->machine.overloaded && s->protected_now;
+	s->throttle = s->protected_now ? p->machine.throttle : 0;
 	if (p->link) {
 		remus_link_stats(p->link, &s->link);
 		snprintf(s->peer, sizeof s->peer, "%s", remus_link_peer(p->link));
 		snprintf(s->link_security, sizeof s->link_security, "%s", remus_link_security(p->link));
 	}
+	shell_agent_status(p->guest->agent, &s->agent);
 	p->up->status(p->up->context, s);
 	p->next_status_us = now + STATUS_PERIOD_US;
 }
@@ -110,6 +118,18 @@ static int send_hello(struct primary *p, struct remus_error *err)
 	return remus_link_send(p->link, REMUS_FRAME_HELLO, REMUS_FRAME_MANDATORY, 0, &part, 1, NULL, err);
 }
 
+/* 64 bytes that nobody else has. A host without any has nothing to say. */
+static void send_entropy(struct primary *p)
+{
+	uint8_t material[REMUS_ENTROPY_PAYLOAD_MAX];
+	struct iovec part = {.iov_base = material, .iov_len = sizeof material};
+
+	if (getrandom(material, sizeof material, GRND_NONBLOCK) != (ssize_t)sizeof material)
+		return;
+	remus_link_send(p->link, REMUS_FRAME_ENTROPY, 0, 0, &part, 1, NULL, NULL);
+	explicit_bzero(material, sizeof material);
+}
+
 static int do_send(struct primary *p, const struct remus_action *a, struct remus_error *err)
 {
 	uint8_t body[REMUS_SMALL_PAYLOAD_MAX];
@@ -127,6 +147,9 @@ static int do_send(struct primary *p, const struct remus_action *a, struct remus
 	case REMUS_FRAME_REFUSE:
 		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
 		break;
+	case REMUS_FRAME_ENTROPY:
+		send_entropy(p);
+		return 0;
 	default:
 		break;
 	}
@@ -182,25 +205,48 @@ static void count_epoch(struct primary *p)
 	p->status.raw_bytes += p->capture->count * REMUS_PAGE_SIZE + p->capture->state_bytes;
 }
 
-static int do_send_epoch(struct primary *p, uint64_t epoch, struct remus_error *err)
+/* Between two frames of an epoch whose guest stands still meanwhile. */
+static void between_frames(void *context)
 {
-	uint64_t digest = 0;
+	struct primary *p = context;
+
+	if (p->resume_at_us && remus_now_us() >= p->resume_at_us && do_resume(p, NULL) == 0)
+		p->resume_at_us = 0; /* else once more, and at the end the machine sees to it */
+}
+
+static int send_captured(struct primary *p, const struct remus_action *a, uint64_t *digest,
+			 struct remus_error *err)
+{
+	const struct capture_limits limits = {
+		.deadline_us = a->at_us,
+		.bytes = p->machine.staging_bytes,
+		.between = between_frames,
+		.context = p,
+	};
 
 	if (!p->link)
 		return remus_fail(err, -EPIPE, "the link is gone");
-	if (epoch == 1)
+	if (a->epoch == 1)
 		p->up->armed(p->up->context);
-	if (p->resumed_us < p->pause_begin_us)
-		p->resumed_us = remus_now_us(); /* a hand-over doesn't resume */
-	count_epoch(p);
-	int rc = capture_send(p->capture, p->link, &digest, &p->status.wire_bytes, err);
+	return capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
+}
+
+static int do_send_epoch(struct primary *p, const struct remus_action *a, struct remus_error *err)
+{
+	uint64_t digest = 0;
+
+	p->resume_at_us = a->value;
+	int rc = send_captured(p, a, &digest, err);
 	if (rc < 0)
 		return rc;
-	p->status.epochs_sent = epoch;
+	if (p->resumed_us < p->pause_begin_us)
+		p->resumed_us = remus_now_us(); /* in a hand-over, or braked yet */
+	count_epoch(p);
+	p->status.epochs_sent = a->epoch;
 	struct remus_event *ev = shell_raise(&p->feed, REMUS_EV_SENT, NULL);
-	ev->epoch = epoch;
+	ev->epoch = a->epoch;
 	ev->digest = digest;
-	ev->resumed_us = p->resumed_us;
+	ev->resumed_us = p->resume_at_us ? 0 : p->resumed_us;
 	return 0;
 }
 
@@ -349,7 +395,7 @@ int primary_carry_out(void *shell, const struct remus_action *a, struct remus_er
 	case REMUS_DO_RESUME:
 		return do_resume(p, err);
 	case REMUS_DO_SEND_EPOCH:
-		return do_send_epoch(p, a->epoch, err);
+		return do_send_epoch(p, a, err);
 	case REMUS_DO_RELEASE:
 		return do_release(p, a->epoch, err);
 	default:

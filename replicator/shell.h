@@ -89,8 +89,11 @@ void shell_clock_look(struct shell_clock *clock, struct remus_link *link, struct
 void shell_clock_end(struct shell_clock *clock);
 
 /* ---- trace (docs/control.md, Trace files): no-ops when not open ---- */
+#define SHELL_TRACE_MAX (256u << 20) /* bytes of a file; there is it and the one before */
 struct shell_trace {
 	int fd;
+	char path[4096];
+	uint64_t bytes;
 };
 int shell_trace_open(struct shell_trace *trace, const char *path, struct remus_error *err);
 void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epoch);

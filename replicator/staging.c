@@ -8,17 +8,20 @@
 #include "remus/util.h"
 
 #define FRAME_COST (sizeof(struct remus_frame) + 32) /* bytes: its entry, malloc's own */
+_Static_assert(FRAME_COST <= REMUS_STAGING_FRAME_COST, "a primary must count no less than its backup");
 
-uint64_t staging_cap(uint64_t guest_pages)
+uint64_t staging_cap(uint64_t guest_pages, uint64_t limit)
 {
-	return guest_pages * REMUS_PAGE_RECORD_MAX + REMUS_STATE_TOTAL_MAX;
+	uint64_t worst = guest_pages * REMUS_PAGE_RECORD_MAX + REMUS_STATE_TOTAL_MAX;
+
+	return limit && limit < worst ? limit : worst;
 }
 
-void staging_init(struct staging *s, uint64_t guest_pages)
+void staging_init(struct staging *s, uint64_t guest_pages, uint64_t limit)
 {
 	memset(s, 0, sizeof *s);
 	s->guest_pages = guest_pages;
-	s->cap = staging_cap(guest_pages);
+	s->cap = staging_cap(guest_pages, limit);
 }
 
 void staging_clear(struct staging *s)
@@ -27,7 +30,7 @@ void staging_clear(struct staging *s)
 		free(s->frame[i].payload);
 	free(s->frame);
 	free(s->state);
-	staging_init(s, s->guest_pages);
+	staging_init(s, s->guest_pages, s->cap);
 }
 
 uint64_t staging_bytes(const struct staging *s)
@@ -64,11 +67,11 @@ static int add_pages(struct staging *s, struct remus_frame *frame, struct remus_
 {
 	/* With what keeping a frame costs, or a flood of tiny ones would take many times the cap. */
 	if (s->page_bytes + s->frames * FRAME_COST + frame->header.length > s->cap)
-		return remus_fail(
-			err, -E2BIG,
-			"epoch %llu has more than the %llu bytes that a guest of %llu pages can need",
-			(unsigned long long)s->epoch, (unsigned long long)s->cap,
-			(unsigned long long)s->guest_pages);
+		return remus_fail(err, -E2BIG,
+				  "epoch %llu has more than the %llu bytes that are kept for one of a guest "
+				  "of %llu pages",
+				  (unsigned long long)s->epoch, (unsigned long long)s->cap,
+				  (unsigned long long)s->guest_pages);
 	int64_t pages = remus_pages_check(frame->payload, frame->header.length, s->guest_pages, err);
 	if (pages < 0)
 		return (int)pages;
@@ -113,6 +116,7 @@ static int find_sections(struct staging *s, struct remus_error *err)
 
 	s->device = NULL;
 	s->addresses.count = 0;
+	s->agent = (struct remus_agent_section){0};
 	s->clock = (struct remus_clock_facts){0};
 	while ((rc = remus_section_next(s->state, s->state_bytes, &offset, &section, err)) > 0) {
 		if (section.kind == REMUS_SECTION_DEVICE) {
@@ -120,6 +124,10 @@ static int find_sections(struct staging *s, struct remus_error *err)
 			s->device_bytes = section.length;
 		} else if (section.kind == REMUS_SECTION_ADDRESSES) {
 			rc = remus_addresses_decode(section.body, section.length, &s->addresses, err);
+			if (rc < 0)
+				return rc;
+		} else if (section.kind == REMUS_SECTION_AGENT) {
+			rc = remus_agent_section_decode(section.body, section.length, &s->agent, err);
 			if (rc < 0)
 				return rc;
 		} else if (section.kind == REMUS_SECTION_CLOCK) {

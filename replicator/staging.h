@@ -27,12 +27,14 @@ struct staging {
 	const uint8_t *device;
 	size_t device_bytes;
 	struct remus_addresses addresses;
-	struct remus_clock_facts clock; /* all zero = the primary sent none */
+	struct remus_agent_section agent; /* version "" = there was none */
+	struct remus_clock_facts clock;	  /* all zero = the primary sent none */
 };
 
-/* The cap for a guest of @guest_pages: an epoch with every page raw, and the largest device state. */
-uint64_t staging_cap(uint64_t guest_pages);
-void staging_init(struct staging *staging, uint64_t guest_pages);
+/* The cap for a guest of @guest_pages: an epoch with every page raw, and the largest device state; @limit if that is
+ * less (0 = no limit). */
+uint64_t staging_cap(uint64_t guest_pages, uint64_t limit);
+void staging_init(struct staging *staging, uint64_t guest_pages, uint64_t limit);
 /* Forget the epoch. */
 void staging_clear(struct staging *staging);
 /* Check a PAGES or STATE frame and keep it; takes frame->payload on success. Errors: -EBADMSG, -E2BIG, -ENOMEM. */

@@ -53,6 +53,23 @@ struct remus_domain {
 };
 struct remus_standby;
 
+/*
+ * The way to the agent in a guest (renewal.h): lines out, bytes in, both of which may get lost. It belongs to the domain
+ * or standby that gave it, and is good as long as that. The guest is at its other end: nothing of what comes is to be
+ * trusted, and nothing of it may be shown outside before its epoch is committed (I1).
+ */
+struct remus_channel {
+	const struct remus_channel_ops *ops;
+};
+struct remus_channel_ops {
+	/* Poll this for reading; -1 = none now. Opens again, now and then, what was lost. */
+	int (*fd)(struct remus_channel *);
+	/* What came, at most @size bytes; 0 = nothing now, or it was lost. Never blocks. */
+	size_t (*receive)(struct remus_channel *, void *buffer, size_t size);
+	/* One line, newline included. Never blocks: what can't be sent at once is lost. */
+	void (*send)(struct remus_channel *, const char *line, size_t bytes);
+};
+
 /* What a check learns of a guest, as far as it could be learned. */
 struct remus_domain_view {
 	char *description; /* malloc'ed, as describe() gives it; NULL = it can't be made */
@@ -128,6 +145,8 @@ struct remus_domain_ops {
 	int (*copy)(struct remus_domain *, const uint64_t *pfn, size_t count, void *dst,
 		    struct remus_error *err);
 
+	/* Optional: the way to the agent in it. NULL = this guest has none, the reason in @why. */
+	struct remus_channel *(*agent)(struct remus_domain *, char why[REMUS_TEXT_MAX]);
 	pid_t (*pid)(struct remus_domain *); /* of the hypervisor process, 0 = none */
 	/* poll(2) this; then call next_event. -1 = the backend has none. */
 	int (*event_fd)(struct remus_domain *);
@@ -143,6 +162,7 @@ struct remus_domain_ops {
 struct remus_standby_config {
 	const char *run_dir; /* private directory of this standby, exists */
 	const char *name;    /* the domain's name, for messages and the hypervisor */
+	bool mortal; /* a copy for a drill: it is killed with the thread that created it, however that ends (I13) */
 };
 
 struct remus_standby {
@@ -171,6 +191,11 @@ struct remus_standby_ops {
 	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
 		      struct remus_error *err);
 	/*
+	 * Optional (NULL = no copy can be made): the device state of the last committed epoch, valid until the next
+	 * commit(); NULL when there is none. With page() it is all that another standby of the same description needs.
+	 */
+	const uint8_t *(*committed)(struct remus_standby *, uint64_t *epoch, size_t *bytes);
+	/*
 	 * Optional, called right before each activate(): set what the guest's wall clock is made from, where the
 	 * hypervisor has a say in it, so that it will read @truth or less, and no less than shown_ns if that can be.
 	 * @guest: what the activated epoch says of its clocks. On failure the guest is run all the same.
@@ -183,6 +208,8 @@ struct remus_standby_ops {
 	int (*nics)(struct remus_standby *, struct remus_nic *out, int max, struct remus_error *err);
 	/* The locator by which the activated domain can be protected in its turn: "qemu:/run/...". */
 	const char *(*locator)(struct remus_standby *);
+	/* Optional: the way to the agent in the activated guest. NULL = this guest has none, the reason in @why. */
+	struct remus_channel *(*agent)(struct remus_standby *, char why[REMUS_TEXT_MAX]);
 	pid_t (*pid)(
 		struct remus_standby *); /* of the hypervisor process, 0 = none: for the supervisor's sweep */
 	int (*event_fd)(struct remus_standby *);
@@ -199,6 +226,8 @@ struct remus_standby_ops {
 	int (*sweep)(const char *mark, int patience_ms, struct remus_error *err);
 };
 #define REMUS_STANDBY_MARK "standby" /* the file's name */
+#define REMUS_STANDBY_CONSOLE \
+	"serial0.log" /* in RUN_DIR: what the guest wrote to its first serial port, if that is kept */
 
 /* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
 const struct remus_domain_ops *remus_domain_backend(const char *name);

@@ -10,12 +10,14 @@
 #include <stdint.h>
 #include "remus/arbiter.h"
 #include "remus/clock.h"
+#include "remus/continuity.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 #include "remus/findings.h"
 #include "remus/link.h"
 #include "remus/netbuf.h"
 #include "remus/protocol.h"
+#include "remus/renewal.h"
 
 struct remus_quantiles {
 	uint64_t p50, p99, max; /* µs, of the last 1024 epochs */
@@ -42,6 +44,19 @@ struct remus_clock_status {
 	unsigned warnings;
 };
 
+/* The agent in the guest, and what it did. */
+struct remus_agent_status {
+	bool known; /* the rest means something */
+	bool present;
+	char version[REMUS_AGENT_VERSION];
+	char why[REMUS_TEXT_MAX]; /* there is no way to one; "" = there is */
+	enum remus_renewal_phase phase;
+	uint64_t took_ns; /* DONE: since the activation */
+	struct remus_renewed renewed;
+	bool hooks_known;
+	struct remus_hooks hooks;
+};
+
 /* A snapshot of one session: what `remusctl status` shows. */
 struct remus_status {
 	const char *role;  /* "primary", "backup", "relay" */
@@ -66,21 +81,41 @@ struct remus_status {
 	struct remus_netbuf_stats egress; /* all NICs together */
 	uint64_t held_total;		  /* frames that waited for an ack */
 	uint64_t cache_bytes, cache_cap, staging_bytes;
+	const char *on_overload; /* primary: the policy; NULL on others */
+	uint64_t max_interval_us,
+		turn_us; /* the bound, and the last epoch's time from its pause to its ack */
+	bool overloaded;
+	unsigned throttle; /* percent of its time that the guest is made to stand still */
 	struct remus_link_stats link;
 	char link_security[REMUS_TEXT_MAX]; /* "plaintext", "tls1.3 psk NAME"...; "" = there is no link yet */
 	char peer[REMUS_TEXT_MAX];
 	uint64_t detect_us, claim_us, activate_us; /* backup, after failover */
 	pid_t guest_pid;			   /* hypervisor process, 0 = unknown */
 	char locator[REMUS_TEXT_MAX];		   /* of the guest on this host, "" = none yet */
+	struct remus_agent_status agent;
 };
+
+#define REMUS_DEFAULT_RENEW_WAIT_MS 500u
 
 enum remus_command {
 	REMUS_COMMAND_NONE,
 	REMUS_COMMAND_UNPROTECT,
 	REMUS_COMMAND_FAILOVER,
+	REMUS_COMMAND_DRILL, /* backup: hold one, for as long as drill_ms() says */
 	REMUS_COMMAND_FORCE,
 	REMUS_COMMAND_CHECK, /* a relay: return, the supervisor wants the guest checked */
 	REMUS_COMMAND_QUIT,  /* the supervisor wants the process gone: end protection in order, then return */
+};
+
+/* What came of a drill: a copy of the standby was run, cut off from everything, and destroyed. */
+struct remus_drill {
+	bool passed;
+	char text[REMUS_REASON_MAX];			 /* a sentence */
+	uint64_t epoch;					 /* that was copied; 0 = it didn't come to that */
+	uint64_t build_us, copy_us, activate_us, ran_us; /* copy_us: acknowledgements waited for so long */
+	char fingerprint[REMUS_FINGERPRINT];		 /* of the seed that the copy got */
+	struct remus_agent_status agent;		 /* in the copy */
+	char *console; /* what it wrote there, from its activation on, printable; NULL = unknown */
 };
 
 /* What a shell needs of whoever supervises it. Called in the shell's own thread. */
@@ -97,9 +132,14 @@ struct remus_supervisor {
 	int (*admit)(void *context, const struct remus_hello *hello, struct remus_error *err);
 	/* Backup: where to keep this standby's files; valid after admit. */
 	const char *(*standby_dir)(void *context);
+	/* Backup, both or none: how long the copy of the drill that was asked for shall run; what came of it. */
+	uint64_t (*drill_ms)(void *context);
+	void (*drilled)(void *context, const struct remus_drill *drill);
 };
 
-/* A guest on this host and the buffers of its interfaces. */
+struct shell_agent;
+
+/* A guest on this host, the buffers of its interfaces, and the agent in it. */
 struct remus_guest {
 	struct remus_domain *domain;   /* primary, relay of a protected guest */
 	struct remus_standby *standby; /* backup, relay of an activated guest */
@@ -109,6 +149,7 @@ struct remus_guest {
 	uint64_t accepted[REMUS_NICS_MAX]; /* frames from each NIC, at the last remus_guest_egress_stats() */
 	unsigned announcements;		   /* that the relay still has to make */
 	struct remus_addresses addresses;  /* to announce: the last committed epoch's */
+	struct shell_agent *agent;	   /* the engine's; NULL = it was not looked for */
 };
 
 /* Open one buffer per NIC (state CLOSED). @egress: one URI per NIC; fewer is an error that names the NIC. On
@@ -143,8 +184,11 @@ struct remus_protect_config {
 	const char *standby_egress; /* for the backup, separated by ';' as in the hello */
 	struct remus_primary_config machine;
 	struct remus_link_config link;
+	uint32_t renew_wait_ms; /* how long the network of an activated guest waits for its agent, at most
+				   REMUS_AGENT_WAIT_MAX_MS; 0 = not at all */
 	uint64_t cache_bytes;
-	unsigned threads; /* encoding workers besides the engine's own thread */
+	uint64_t staging_bytes; /* of pages of one epoch; 0 = as many as the guest has */
+	unsigned threads;	/* encoding workers besides the engine's own thread */
 	enum remus_clock_policy clock_policy;
 	const char *trace_path; /* NULL = none */
 	bool recover;		/* take up after a killed engine: claim first */

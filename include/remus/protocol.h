@@ -15,6 +15,7 @@
 #ifndef REMUS_PROTOCOL_H
 #define REMUS_PROTOCOL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "remus/arbiter.h"
@@ -31,6 +32,8 @@ enum remus_timer {
 	REMUS_TIMER_END,      /* END was sent and not acknowledged */
 	REMUS_TIMER_HANDOVER, /* HANDOVER or DOMAIN_LOST was sent and not answered */
 	REMUS_TIMER_RETRY,    /* ask the arbiter, resume or activate again */
+	REMUS_TIMER_RENEW,    /* an activated guest's egress waits for its renewal */
+	REMUS_TIMER_BRAKE,    /* a throttled guest has stood still long enough */
 	REMUS_TIMERS,
 };
 
@@ -44,12 +47,14 @@ enum remus_event_type {
 	REMUS_EV_FAILED,	/* .action failed: .code, .text */
 	REMUS_EV_CMD_UNPROTECT, /* operator: end protection (on a backup: drop the standby) */
 	REMUS_EV_CMD_FAILOVER,	/* operator: planned hand-over */
+	REMUS_EV_CMD_DRILL,	/* operator, of a backup: run a copy of the standby for a while */
 	REMUS_EV_CMD_FORCE,	/* operator's word in place of the arbiter's (only while claiming or held) */
 	/* primary */
 	REMUS_EV_RECOVER, /* instead of START: an engine died while its domain was armed */
 	REMUS_EV_LINK_UP,
-	REMUS_EV_ROUND_DONE,	  /* .pages still dirty, .round */
-	REMUS_EV_SENT,		  /* .epoch handed to the kernel; .digest; .resumed_us when its pause ended */
+	REMUS_EV_ROUND_DONE, /* .pages still dirty, .round */
+	REMUS_EV_SENT,	     /* .epoch handed to the kernel; .digest; .resumed_us when its pause ended; 0:
+				   * the guest that stood still meanwhile does so yet */
 	REMUS_EV_DOMAIN_SHUTDOWN, /* the guest ended by its own or its operator's will; .text */
 	REMUS_EV_DOMAIN_LOST,	  /* its hypervisor died; .text */
 	/* backup */
@@ -57,7 +62,8 @@ enum remus_event_type {
 	REMUS_EV_STANDBY_READY,
 	REMUS_EV_EPOCH_VERIFIED, /* .epoch, .digest */
 	REMUS_EV_EPOCH_BAD,	 /* .epoch, .text */
-	REMUS_EV_ACTIVATED,
+	REMUS_EV_ACTIVATED,	 /* .wait_us: how long egress shall wait for the renewal, 0 = not at all */
+	REMUS_EV_RENEWED, /* the guest has fresh randomness and the right time, or says why not: .clean; .text */
 	REMUS_EV_STANDBY_ENDED, /* the standby's or active guest's hypervisor is gone; .text; .clean: by its will */
 	REMUS_EVENT_TYPES,
 };
@@ -86,11 +92,15 @@ enum remus_action_type {
 	REMUS_DO_HOLD,	  /* netbuf: PASSING -> HOLDING */
 	REMUS_DO_SEAL,	  /* .epoch */
 	REMUS_DO_RESUME,
-	REMUS_DO_SEND_EPOCH, /* .epoch: encode and send; SENT, LINK_LOST or FAILED */
-	REMUS_DO_RELEASE,    /* .epoch */
-	REMUS_DO_DISCARD,    /* netbuf: drop what is held */
-	REMUS_DO_DESTROY,    /* kill our copy of the domain */
-	REMUS_DO_RETIRE,     /* arbiter: the session ended in agreement */
+	/* .epoch: encode and send; SENT, LINK_LOST or FAILED. Not a frame begins after .at_us, nor beyond the
+	 * backup's cap (staging_bytes): then FAILED with REMUS_EPOCH_LATE or REMUS_EPOCH_LARGE, and its COMMIT was
+	 * not sent. .value: the guest stands still; resume it on the way if that time comes (SENT says so);
+	 * 0 = it runs, or is to stay as it is. */
+	REMUS_DO_SEND_EPOCH,
+	REMUS_DO_RELEASE, /* .epoch */
+	REMUS_DO_DISCARD, /* netbuf: drop what is held */
+	REMUS_DO_DESTROY, /* kill our copy of the domain */
+	REMUS_DO_RETIRE,  /* arbiter: the session ended in agreement */
 	/* backup */
 	REMUS_DO_PREPARE, /* build the standby; STANDBY_READY or FAILED */
 	REMUS_DO_CHECK, /* the hello of this step asks for it: gather findings, change nothing; never fails */
@@ -98,9 +108,12 @@ enum remus_action_type {
 	REMUS_DO_STAGE,	     /* the frame of this step: keep for .epoch */
 	REMUS_DO_VERIFY,     /* .epoch against the COMMIT of this step; EPOCH_VERIFIED or EPOCH_BAD */
 	REMUS_DO_APPLY,	     /* .epoch: staged and acknowledged; make it the standby's image */
+	REMUS_DO_STIR,	     /* the frame of this step: into the reservoir of randomness; never fails */
 	REMUS_DO_ACTIVATE,   /* .epoch; ACTIVATED or FAILED */
-	REMUS_DO_ANNOUNCE,   /* ARP/NA, after PASS (I12) */
-	REMUS_DO_DROP,	     /* destroy the standby */
+	REMUS_DO_RENEW,	   /* begin (I12); RENEWED when it is done, at once where it can't be. Never fails */
+	REMUS_DO_ANNOUNCE, /* ARP/NA, after PASS (I12) */
+	REMUS_DO_DROP,	   /* destroy the standby */
+	REMUS_DO_DRILL, /* begin one with the last committed epoch; .text not empty: why not. Never fails */
 	REMUS_ACTION_TYPES,
 };
 
@@ -114,7 +127,7 @@ struct remus_event {
 	enum remus_action_type action;
 	int code; /* negative errno */
 	bool clean;
-	uint64_t epoch, pages, round, digest, resumed_us;
+	uint64_t epoch, pages, round, digest, resumed_us, wait_us;
 	const struct remus_frame_header *header;
 	const uint8_t *payload;
 	const struct remus_hello *hello;
@@ -157,12 +170,25 @@ enum remus_primary_state {
 
 enum remus_loss_policy { REMUS_LOSS_SOLO, REMUS_LOSS_HOLD };
 
+/* What to do about a guest that changes more than the link carries: let the interval grow, slow the guest down, or
+ * end protection. primary_overload.c. */
+enum remus_overload_policy { REMUS_OVERLOAD_STRETCH, REMUS_OVERLOAD_THROTTLE, REMUS_OVERLOAD_DROP };
+
+/* Codes of a failed SEND_EPOCH or CAPTURE: no link could send them. */
+#define REMUS_EPOCH_LATE  (-ETIME)
+#define REMUS_EPOCH_LARGE (-E2BIG)
+#define REMUS_STRETCH_MAX 10 /* an epoch has so many times max_interval_us from its pause to be sent */
+
 struct remus_primary_config {
 	uint64_t interval_us;					  /* guest run time between pauses */
 	uint64_t hello_us, ack_us, end_us, handover_us, retry_us; /* deadlines; 0 = defaults */
+	uint64_t entropy_us;  /* randomness goes to the backup at most this often; 0 = default */
 	uint64_t sync_pages;  /* a round that leaves at most so many dirty pages is the last */
 	unsigned sync_rounds; /* and at most so many rounds */
 	enum remus_loss_policy on_backup_loss;
+	uint64_t
+		max_interval_us; /* a longer turn, from an epoch's pause to its ack, is overload; 0 = default */
+	enum remus_overload_policy on_overload;
 };
 
 struct remus_primary {
@@ -173,7 +199,14 @@ struct remus_primary {
 	uint64_t aborted;   /* attempts given up */
 	uint64_t digest;    /* of the epoch in flight, once sent */
 	uint64_t resumed_us;
-	bool sent;   /* the epoch in flight is with the kernel */
+	uint64_t entropy_us; /* randomness is due from then on */
+	uint64_t begun_us;   /* when the pause of this epoch was due to begin */
+	uint64_t turn_us;    /* from the last epoch's pause to its ack */
+	uint64_t late_us;    /* when a turn was last too long */
+	unsigned throttle;   /* how much of a turn the guest stands still, percent */
+	bool braked;	     /* it does so now */
+	bool overloaded;     /* told so */
+	bool sent;	     /* the epoch in flight is with the kernel */
 	bool armed;  /* a COMMIT may have reached the backup: going on without it needs a claim (I6) */
 	bool linked; /* the link is up */
 	bool tracking;
@@ -196,6 +229,8 @@ void remus_primary_step(struct remus_primary *machine, const struct remus_event 
 			struct remus_actions *out);
 /* Word of docs/control.md for the state ("protected", "syncing", ...). */
 const char *remus_primary_word(const struct remus_primary *machine);
+/* "stretch", "throttle", "drop" */
+const char *remus_overload_word(enum remus_overload_policy policy);
 /* Is the guest protected now: an epoch is committed and the link is up? */
 bool remus_primary_protected(const struct remus_primary *machine);
 
@@ -208,6 +243,7 @@ enum remus_backup_state {
 	REMUS_B_STANDBY, /* at epoch `committed` */
 	REMUS_B_CLAIMING,
 	REMUS_B_ACTIVATING,
+	REMUS_B_RENEWING, /* the guest runs here; its egress waits until it is renewed, or for so long */
 	REMUS_B_ACTIVE,
 	REMUS_B_DROPPED, /* the other side runs the guest, or nobody can here */
 	REMUS_B_ENDED,

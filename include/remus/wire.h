@@ -32,6 +32,7 @@
 #define REMUS_HELLO_PAYLOAD_MAX	   (64u * 1024u)
 #define REMUS_FINDINGS_PAYLOAD_MAX (64u * 1024u)
 #define REMUS_SMALL_PAYLOAD_MAX	   4096u
+#define REMUS_ENTROPY_PAYLOAD_MAX  64u
 #define REMUS_STATE_TOTAL_MAX	   (64u * 1024u * 1024u) /* device state of one epoch */
 
 enum remus_frame_type {
@@ -57,6 +58,8 @@ enum remus_frame_type {
 		15, /* B->P  findings.h: the answer to a HELLO with REMUS_FEATURE_CHECK; B then closes */
 	REMUS_FRAME_CLOCK =
 		16, /* both  struct remus_clock_note; optional; belongs to the link, as HEARTBEAT does */
+	REMUS_FRAME_ENTROPY =
+		17, /* P->B  1 to 64 bytes of randomness for the backup's reservoir; between epochs, optional */
 };
 
 #define REMUS_FRAME_MANDATORY 0x1u
@@ -124,10 +127,12 @@ void remus_frame_gate_bind(struct remus_frame_gate *gate, const uint8_t session[
 #define REMUS_FEATURE_DELTA	(UINT64_C(1) << 0)
 #define REMUS_FEATURE_LZ4	(UINT64_C(1) << 1)
 #define REMUS_FEATURE_ADDRESSES (UINT64_C(1) << 2) /* the STATE stream has a section of learned addresses */
-#define REMUS_FEATURES_KNOWN	(REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4 | REMUS_FEATURE_ADDRESSES)
+#define REMUS_FEATURE_ENTROPY	(UINT64_C(1) << 4) /* ENTROPY frames come now and then */
+#define REMUS_FEATURES_KNOWN \
+	(REMUS_FEATURE_DELTA | REMUS_FEATURE_LZ4 | REMUS_FEATURE_ADDRESSES | REMUS_FEATURE_ENTROPY)
 /* Required in a HELLO that protects nothing: the backup answers with FINDINGS instead of a WELCOME, makes no standby,
  * claims nothing, and closes. One that doesn't know it refuses. Never offered for protection. */
-#define REMUS_FEATURE_CHECK	(UINT64_C(1) << 3)
+#define REMUS_FEATURE_CHECK (UINT64_C(1) << 3)
 
 struct remus_hello {
 	uint8_t session[REMUS_SESSION_SIZE];
@@ -144,9 +149,12 @@ struct remus_hello {
 	char *description; /* JSON made by domain_ops.describe */
 };
 struct remus_welcome {
-	uint64_t features;	/* chosen */
-	uint64_t staging_bytes; /* the most one epoch may have on the wire; larger is refused by the backup */
+	uint64_t features; /* chosen */
+	uint64_t
+		staging_bytes; /* the most one epoch may have, each PAGES and STATE frame counting its payload and
+				 * REMUS_STAGING_FRAME_COST; larger is refused by the backup */
 };
+#define REMUS_STAGING_FRAME_COST 128u /* what keeping a frame costs a backup besides its payload, at most */
 struct remus_commit {
 	uint64_t pages;	      /* in all PAGES frames of the epoch */
 	uint64_t page_bytes;  /* their payload bytes */
@@ -216,6 +224,7 @@ enum remus_section_kind {
 	REMUS_SECTION_DEVICE = 1,    /* the hypervisor's device and vCPU state, opaque */
 	REMUS_SECTION_ADDRESSES = 2, /* netbuf.h's address table */
 	REMUS_SECTION_CLOCK = 3,     /* continuity: the primary's clocks at the pause */
+	REMUS_SECTION_AGENT = 5,     /* struct remus_agent_section: there was an agent in the guest */
 };
 #define REMUS_SECTION_HEADER	8u
 #define REMUS_SECTION_MANDATORY 0x1u
@@ -227,6 +236,18 @@ struct remus_section {
 };
 /* Write a section's 8-byte header; returns the padding bytes that must follow the body. */
 size_t remus_section_head(uint8_t out[REMUS_SECTION_HEADER], uint16_t kind, uint16_t flags, uint32_t length);
+/* AGENT: u32 wait_ms, u16 zero, u16 length of the version, the version. Absent: nobody answered in the guest. */
+#define REMUS_AGENT_WAIT_MAX_MS 10000u
+#define REMUS_AGENT_SECTION_MAX (8u + 32u)
+struct remus_agent_section {
+	uint32_t wait_ms; /* how long the activated guest's network waits for its renewal */
+	char version[32]; /* of the agent: letters, digits, "._+~-" */
+};
+size_t remus_agent_section_encode(const struct remus_agent_section *in, uint8_t out[REMUS_AGENT_SECTION_MAX]);
+/* -EBADMSG; @out is all zero then. */
+int remus_agent_section_decode(const void *body, size_t length, struct remus_agent_section *out,
+			       struct remus_error *err);
+
 /* Step through @stream: *offset advances. 1 = @out filled, 0 = end, -EBADMSG = malformed or an unknown kind
  * that is mandatory. An unknown kind that is not is returned; the caller skips it. */
 int remus_section_next(const uint8_t *stream, size_t bytes, size_t *offset, struct remus_section *out,

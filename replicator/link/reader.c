@@ -128,8 +128,8 @@ static void note_heartbeat_locked(struct remus_link *link, const struct remus_he
 /* Types between these are known; others are optional (unpack saw to that) and end here. */
 static bool for_owner(const struct remus_frame_header *h)
 {
-	return h->type >= REMUS_FRAME_HELLO && h->type <= REMUS_FRAME_FINDINGS &&
-	       h->type != REMUS_FRAME_HEARTBEAT;
+	return h->type >= REMUS_FRAME_HELLO && h->type <= REMUS_FRAME_ENTROPY &&
+	       h->type != REMUS_FRAME_HEARTBEAT && h->type != REMUS_FRAME_CLOCK;
 }
 
 /* Admit a frame that is whole and right. Takes over @node. */

@@ -4,7 +4,7 @@
  *
  *   HELLO -> PREPARING -> SYNCING -> STANDBY --link lost, HANDOVER, DOMAIN_LOST--> CLAIMING --won--> ACTIVATING
  *                                       |                                             \--lost-> DROPPED   |
- *                                       \--END--> ENDED                                              ACTIVE
+ *                                       \--END--> ENDED                                   ACTIVE <- RENEWING
  * A HELLO that asks for a check is answered and leads straight to ENDED: no standby, no claim.
  *
  * I2  ACK(N) follows EPOCH_VERIFIED(N) alone, and verification comes after N-1 is applied: a step's actions are
@@ -12,7 +12,9 @@
  * I3  a link lost in the middle of N forgets what is staged: the image stays N-1.
  * I4  COMMIT, PAGES and STATE must name committed + 1.
  * I5  ACTIVATE needs a won claim (or the operator's word in its place). A guest that ended (END) is never claimed.
- * I12 PASS and ANNOUNCE follow ACTIVATED.
+ * I12 PASS and ANNOUNCE follow ACTIVATED, and the guest's renewal or the end of the patience with it. The primary that
+ *     handed over is told before: its copy has nothing to wait for.
+ * ENTROPY is mixed into the reservoir while there is a standby; it changes no state and is never answered.
  */
 #include "machine.h"
 
@@ -34,8 +36,8 @@ const char *remus_backup_word(const struct remus_backup *m)
 		[REMUS_B_HELLO] = "hello",	 [REMUS_B_PREPARING] = "preparing",
 		[REMUS_B_SYNCING] = "syncing",	 [REMUS_B_STANDBY] = "standby",
 		[REMUS_B_CLAIMING] = "claiming", [REMUS_B_ACTIVATING] = "activating",
-		[REMUS_B_ACTIVE] = "active",	 [REMUS_B_DROPPED] = "dropped",
-		[REMUS_B_ENDED] = "ended",
+		[REMUS_B_RENEWING] = "renewing", [REMUS_B_ACTIVE] = "active",
+		[REMUS_B_DROPPED] = "dropped",	 [REMUS_B_ENDED] = "ended",
 	};
 	return m->state < REMUS_BACKUP_STATES ? words[m->state] : "?";
 }
@@ -106,7 +108,7 @@ static void link_is_lost(struct remus_backup *m, struct remus_actions *out, cons
 		ask_arbiter(m, out);
 		return;
 	default:
-		return; /* CLAIMING, ACTIVATING, ACTIVE: it was already decided or is being decided */
+		return; /* CLAIMING, ACTIVATING, RENEWING, ACTIVE: it was already decided or is being decided */
 	}
 }
 
@@ -281,20 +283,52 @@ static void on_claim(struct remus_backup *m, const struct remus_event *ev, struc
 	}
 }
 
-static void on_activated(struct remus_backup *m, struct remus_actions *out)
+static void open_egress(struct remus_backup *m, struct remus_actions *out)
+{
+	enter(m, REMUS_B_ACTIVE, out, "activated; not protected");
+	remus_do(out, REMUS_DO_PASS);
+	remus_do(out, REMUS_DO_ANNOUNCE);
+	remus_do_text(out, REMUS_DO_END, "activated");
+}
+
+static void on_activated(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	if (m->state != REMUS_B_ACTIVATING)
 		return;
 	remus_do_event(out, REMUS_LEVEL_WARNING, "activated",
 		       "the guest runs here since epoch %llu, UNPROTECTED until protected anew",
 		       (unsigned long long)m->committed);
-	enter(m, REMUS_B_ACTIVE, out, "activated; not protected");
-	remus_do(out, REMUS_DO_PASS);
-	remus_do(out, REMUS_DO_ANNOUNCE);
+	enter(m, REMUS_B_RENEWING, out, "activated; its network waits until the guest is renewed");
+	remus_do(out, REMUS_DO_RENEW);
 	if (m->linked)
 		remus_do_send(out, REMUS_FRAME_ACTIVATED, m->committed);
 	close_link(m, out);
-	remus_do_text(out, REMUS_DO_END, "activated");
+	if (ev->wait_us)
+		remus_do_timer(out, REMUS_TIMER_RENEW, ev->now_us + ev->wait_us);
+	else
+		open_egress(m, out);
+}
+
+static void on_renewed(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (m->state != REMUS_B_RENEWING)
+		return;
+	remus_do_cancel(out, REMUS_TIMER_RENEW);
+	remus_do_event(out, ev->clean ? REMUS_LEVEL_INFO : REMUS_LEVEL_WARNING,
+		       ev->clean ? "renewed" : "not-renewed", "%s", remus_text(ev));
+	open_egress(m, out);
+}
+
+/* Nobody waits for ever on a guest that may have hung itself up: what isn't guaranteed is said instead. */
+static void renewal_is_late(struct remus_backup *m, struct remus_actions *out)
+{
+	remus_do_event(out, REMUS_LEVEL_WARNING, "not-renewed",
+		       "the guest's agent has not answered in time, and the guest's network is opened all "
+		       "the same: its "
+		       "random numbers may be those of another activation of the same checkpoint, and its "
+		       "clock may be "
+		       "behind, until it answers");
+	open_egress(m, out);
 }
 
 static void activation_failed(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
@@ -329,9 +363,6 @@ static void on_failed(struct remus_backup *m, const struct remus_event *ev, stru
 	case REMUS_DO_ANNOUNCE:
 		remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "the guest runs, but its network: %s",
 			       remus_text(ev));
-		if (m->linked)
-			remus_do_send(out, REMUS_FRAME_ACTIVATED, m->committed);
-		close_link(m, out);
 		remus_do_text(out, REMUS_DO_END, "activated");
 		return;
 	default:
@@ -359,8 +390,7 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 		take_over(m, ev, out, true);
 		return;
 	case REMUS_FRAME_END:
-		if (m->state == REMUS_B_CLAIMING || m->state == REMUS_B_ACTIVATING ||
-		    m->state == REMUS_B_ACTIVE) {
+		if (m->state >= REMUS_B_CLAIMING && m->state <= REMUS_B_ACTIVE) {
 			protocol_error(m, out, "END after a hand-over");
 			return;
 		}
@@ -371,6 +401,11 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 		remus_do_send(out, REMUS_FRAME_END_ACK, m->committed);
 		close_link(m, out);
 		remus_do_text(out, REMUS_DO_END, "protection ended");
+		return;
+	case REMUS_FRAME_ENTROPY:
+		if (m->features & REMUS_FEATURE_ENTROPY && ev->header->length &&
+		    (m->state == REMUS_B_SYNCING || m->state == REMUS_B_STANDBY))
+			remus_do(out, REMUS_DO_STIR);
 		return;
 	case REMUS_FRAME_REFUSE: {
 		uint32_t code;
@@ -390,7 +425,7 @@ static void on_standby_ended(struct remus_backup *m, const struct remus_event *e
 {
 	if (over(m))
 		return;
-	if (m->state == REMUS_B_ACTIVE) {
+	if (m->state == REMUS_B_ACTIVE || m->state == REMUS_B_RENEWING) {
 		remus_do_event(out, ev->clean ? REMUS_LEVEL_INFO : REMUS_LEVEL_ERROR,
 			       ev->clean ? "guest-shutdown" : "guest-lost", "%s", remus_text(ev));
 		enter(m, REMUS_B_ENDED, out, remus_text(ev));
@@ -433,7 +468,10 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		on_claim(m, ev, out);
 		return;
 	case REMUS_EV_ACTIVATED:
-		on_activated(m, out);
+		on_activated(m, ev, out);
+		return;
+	case REMUS_EV_RENEWED:
+		on_renewed(m, ev, out);
 		return;
 	case REMUS_EV_STANDBY_ENDED:
 		on_standby_ended(m, ev, out);
@@ -448,6 +486,8 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 			ask_arbiter(m, out);
 		else if (ev->timer == REMUS_TIMER_RETRY && m->state == REMUS_B_ACTIVATING)
 			remus_do_epoch(out, REMUS_DO_ACTIVATE, m->committed);
+		else if (ev->timer == REMUS_TIMER_RENEW && m->state == REMUS_B_RENEWING)
+			renewal_is_late(m, out);
 		return;
 	case REMUS_EV_CMD_UNPROTECT:
 		if (m->state == REMUS_B_STANDBY || m->state == REMUS_B_SYNCING ||
@@ -460,6 +500,13 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		else
 			remus_do_event(out, REMUS_LEVEL_WARNING, "refused",
 				       "failover: not standing by (state %s)", remus_backup_word(m));
+		return;
+	case REMUS_EV_CMD_DRILL: /* of what is committed, which stands still in both states between two steps */
+		if (m->committed && (m->state == REMUS_B_STANDBY || m->state == REMUS_B_CLAIMING))
+			remus_do(out, REMUS_DO_DRILL);
+		else
+			remus_do_text(out, REMUS_DO_DRILL, "this host isn't standing by (state %s)",
+				      remus_backup_word(m));
 		return;
 	case REMUS_EV_CMD_FORCE:
 		if (m->state != REMUS_B_CLAIMING)

@@ -89,6 +89,7 @@ const char *remus_event_name(enum remus_event_type type)
 		[REMUS_EV_FAILED] = "EV_FAILED",
 		[REMUS_EV_CMD_UNPROTECT] = "EV_CMD_UNPROTECT",
 		[REMUS_EV_CMD_FAILOVER] = "EV_CMD_FAILOVER",
+		[REMUS_EV_CMD_DRILL] = "EV_CMD_DRILL",
 		[REMUS_EV_CMD_FORCE] = "EV_CMD_FORCE",
 		[REMUS_EV_RECOVER] = "EV_RECOVER",
 		[REMUS_EV_LINK_UP] = "EV_LINK_UP",
@@ -101,6 +102,7 @@ const char *remus_event_name(enum remus_event_type type)
 		[REMUS_EV_EPOCH_VERIFIED] = "EV_EPOCH_VERIFIED",
 		[REMUS_EV_EPOCH_BAD] = "EV_EPOCH_BAD",
 		[REMUS_EV_ACTIVATED] = "EV_ACTIVATED",
+		[REMUS_EV_RENEWED] = "EV_RENEWED",
 		[REMUS_EV_STANDBY_ENDED] = "EV_STANDBY_ENDED",
 	};
 	return type < REMUS_EVENT_TYPES && names[type] ? names[type] : "EV_?";
@@ -140,9 +142,12 @@ const char *remus_action_name(enum remus_action_type type)
 		[REMUS_DO_STAGE] = "DO_STAGE",
 		[REMUS_DO_VERIFY] = "DO_VERIFY",
 		[REMUS_DO_APPLY] = "DO_APPLY",
+		[REMUS_DO_STIR] = "DO_STIR",
 		[REMUS_DO_ACTIVATE] = "DO_ACTIVATE",
+		[REMUS_DO_RENEW] = "DO_RENEW",
 		[REMUS_DO_ANNOUNCE] = "DO_ANNOUNCE",
 		[REMUS_DO_DROP] = "DO_DROP",
+		[REMUS_DO_DRILL] = "DO_DRILL",
 	};
 	return type < REMUS_ACTION_TYPES && names[type] ? names[type] : "DO_?";
 }

@@ -31,7 +31,7 @@ void primary_let_go(struct remus_primary *m, struct remus_actions *out)
 {
 	if (m->paused && !m->guest_gone)
 		remus_do(out, REMUS_DO_RESUME);
-	m->paused = false;
+	m->paused = m->braked = false;
 	remus_do(out, REMUS_DO_PASS);
 	if (m->tracking)
 		remus_do(out, REMUS_DO_TRACK_STOP);
@@ -92,7 +92,7 @@ void primary_link_is_lost(struct remus_primary *m, const char *why, struct remus
 	primary_ask_arbiter(m, out); /* first: a resume that fails drops what follows it */
 	if (m->paused && !m->guest_gone)
 		remus_do(out, REMUS_DO_RESUME); /* what it does is speculative: its output is held */
-	m->paused = false;
+	m->paused = m->braked = false;
 }
 
 void primary_protocol_error(struct remus_primary *m, struct remus_actions *out, const char *what)
@@ -194,7 +194,7 @@ void primary_on_guest_end(struct remus_primary *m, const struct remus_event *ev,
 		return;
 	m->guest_gone = true;
 	m->guest_ended = shutdown;
-	m->paused = false;
+	m->paused = m->braked = false;
 	m->tracking = false;
 	switch (m->state) {
 	case REMUS_P_RUNNING:
@@ -238,8 +238,9 @@ void primary_on_guest_end(struct remus_primary *m, const struct remus_event *ev,
 
 void primary_on_unprotect(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
-	if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_IN_FLIGHT && !m->paused)) {
+	if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_IN_FLIGHT && (!m->paused || m->braked))) {
 		primary_send_end(m, REMUS_END_UNPROTECT, ev->now_us, out, "the operator ends protection");
+		primary_brake_off(m, ev->now_us, out);
 	} else if (m->state == REMUS_P_HELD) {
 		primary_go_on_alone(m, out, "released by the operator");
 	} else if (m->state == REMUS_P_CLAIMING) {

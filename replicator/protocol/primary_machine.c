@@ -35,8 +35,11 @@ void remus_primary_init(struct remus_primary *m, const struct remus_primary_conf
 	c->end_us = c->end_us ? c->end_us : 5000000;
 	c->handover_us = c->handover_us ? c->handover_us : 10000000;
 	c->retry_us = c->retry_us ? c->retry_us : 250000;
+	c->entropy_us = c->entropy_us ? c->entropy_us : 10000000;
 	c->sync_pages = c->sync_pages ? c->sync_pages : 1024;
 	c->sync_rounds = c->sync_rounds ? c->sync_rounds : 5;
+	if (!c->max_interval_us)
+		c->max_interval_us = c->interval_us > 250000 ? 4 * c->interval_us : 1000000;
 }
 
 bool remus_primary_protected(const struct remus_primary *m)
@@ -77,11 +80,13 @@ const char *remus_primary_word(const struct remus_primary *m)
 	return "ended";
 }
 
-static void begin_epoch(struct remus_primary *m, struct remus_actions *out, bool resume)
+static void begin_epoch(struct remus_primary *m, uint64_t now, struct remus_actions *out, bool resume)
 {
 	uint64_t n = m->committed + 1;
+	bool brakes = resume && primary_brakes(m);
 
 	m->epoch = n;
+	m->begun_us = now;
 	m->sent = false;
 	m->paused = true;
 	m->state = resume ? REMUS_P_IN_FLIGHT : REMUS_P_HANDING_OVER;
@@ -92,12 +97,13 @@ static void begin_epoch(struct remus_primary *m, struct remus_actions *out, bool
 	if (n == 1)
 		remus_do(out, REMUS_DO_HOLD);
 	remus_do_epoch(out, REMUS_DO_SEAL, n);
-	if (resume) {
+	m->braked = brakes;
+	if (resume && !brakes) {
 		remus_do(out, REMUS_DO_RESUME);
 		m->paused = false;
 	}
 	m->armed = true;
-	remus_do_epoch(out, REMUS_DO_SEND_EPOCH, n);
+	primary_send_epoch(m, out, brakes);
 }
 
 /* A pause came to nothing: the guest runs on, the same epoch is tried again (I8, I9). */
@@ -137,6 +143,7 @@ static void capture_failed(struct remus_primary *m, const struct remus_event *ev
 static void resume_failed(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	m->paused = true;
+	m->braked = false;
 	remus_do_event(out, REMUS_LEVEL_ERROR, "failed", "the guest could not be resumed: %s",
 		       remus_text(ev));
 	/* After END the backup has no copy: this one must not be given up. */
@@ -183,14 +190,24 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 	case REMUS_DO_CAPTURE:
 	case REMUS_DO_HOLD:
 	case REMUS_DO_SEAL:
-		if (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER)
+		if (m->state != REMUS_P_IN_FLIGHT && m->state != REMUS_P_HANDING_OVER)
+			return;
+		if (ev->code == REMUS_EPOCH_LARGE) { /* trying again would not make it smaller */
+			m->paused = true;
+			primary_epoch_too_large(m, ev, out);
+		} else {
 			capture_failed(m, ev, out);
+		}
 		return;
 	case REMUS_DO_RESUME:
 		resume_failed(m, ev, out);
 		return;
 	case REMUS_DO_SEND_EPOCH:
-		if (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER)
+		if (m->state != REMUS_P_IN_FLIGHT && m->state != REMUS_P_HANDING_OVER)
+			return;
+		if (ev->code == REMUS_EPOCH_LATE || ev->code == REMUS_EPOCH_LARGE)
+			primary_epoch_too_large(m, ev, out);
+		else
 			primary_link_is_lost(m, remus_text(ev), out);
 		return;
 	case REMUS_DO_RELEASE:
@@ -237,6 +254,16 @@ static void on_failed(struct remus_primary *m, const struct remus_event *ev, str
 	}
 }
 
+/* Some randomness for the backup's reservoir: with the first commit and now and then afterwards, while the guest runs
+ * and no epoch is on its way. One that is lost is no loss. */
+static void send_entropy(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
+{
+	if (!(m->features & REMUS_FEATURE_ENTROPY) || (m->committed > 1 && ev->now_us < m->entropy_us))
+		return;
+	m->entropy_us = ev->now_us + m->config.entropy_us;
+	remus_do_send(out, REMUS_FRAME_ENTROPY, 0);
+}
+
 static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct remus_actions *out)
 {
 	uint64_t n = ev->header->epoch;
@@ -256,6 +283,8 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 	m->committed = n;
 	m->failures = 0;
 	remus_do_cancel(out, REMUS_TIMER_ACK);
+	if (m->state == REMUS_P_IN_FLIGHT)
+		primary_turn_done(m, ev, out); /* first: a release that fails drops what follows it */
 	remus_do_epoch(out, REMUS_DO_RELEASE, n);
 	if (m->state == REMUS_P_UNPROTECTING)
 		return;
@@ -270,10 +299,15 @@ static void on_ack(struct remus_primary *m, const struct remus_event *ev, struct
 		remus_do_event(out, REMUS_LEVEL_INFO, "protected", "the backup holds epoch 1");
 		remus_do_text(out, REMUS_DO_REPORT, "%s", "");
 	}
-	if (m->handover_wanted)
-		begin_epoch(m, out, false);
+	send_entropy(m, ev, out);
+	if (m->braked) { /* what it was to stand still for is over */
+		remus_do_timer(out, REMUS_TIMER_EPOCH,
+			       ev->now_us + (m->handover_wanted ? 0 : m->config.interval_us));
+		primary_brake_off(m, ev->now_us, out);
+	} else if (m->handover_wanted)
+		begin_epoch(m, ev->now_us, out, false);
 	else if (ev->now_us >= m->resumed_us + m->config.interval_us)
-		begin_epoch(m, out, true);
+		begin_epoch(m, ev->now_us, out, true);
 	else
 		remus_do_timer(out, REMUS_TIMER_EPOCH, m->resumed_us + m->config.interval_us);
 }
@@ -344,7 +378,7 @@ static void on_frame(struct remus_primary *m, const struct remus_event *ev, stru
 	case REMUS_FRAME_HANDOVER_REQUEST:
 		if (m->state == REMUS_P_RUNNING) {
 			remus_do_cancel(out, REMUS_TIMER_EPOCH);
-			begin_epoch(m, out, false);
+			begin_epoch(m, ev->now_us, out, false);
 		} else {
 			m->handover_wanted = true;
 		}
@@ -388,7 +422,7 @@ static void on_retry(struct remus_primary *m, const struct remus_event *ev, stru
 		remus_do(out, REMUS_DO_RESUME);
 		m->paused = false;
 		if (m->state == REMUS_P_IN_FLIGHT && !m->sent)
-			remus_do_epoch(out, REMUS_DO_SEND_EPOCH, m->epoch);
+			primary_send_epoch(m, out, false);
 		else if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
 			remus_do_timer(out, REMUS_TIMER_EPOCH, ev->now_us + m->config.interval_us);
 	}
@@ -415,11 +449,17 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 		return;
 	case REMUS_TIMER_EPOCH:
 		if (m->state == REMUS_P_RUNNING || (m->state == REMUS_P_SYNCING && m->failures))
-			begin_epoch(m, out, true);
+			begin_epoch(m, ev->now_us, out, m->state != REMUS_P_RUNNING || !m->handover_wanted);
+		return;
+	case REMUS_TIMER_BRAKE:
+		primary_brake_off(m, ev->now_us, out);
 		return;
 	case REMUS_TIMER_ACK:
-		if (m->sent && m->epoch > m->committed &&
-		    (m->state == REMUS_P_IN_FLIGHT || m->state == REMUS_P_HANDING_OVER))
+		if (!m->sent || m->epoch == m->committed)
+			return;
+		if (m->state == REMUS_P_IN_FLIGHT)
+			primary_not_acknowledged(m, ev, out);
+		else if (m->state == REMUS_P_HANDING_OVER)
 			primary_link_is_lost(m, "no acknowledgement within the deadline", out);
 		return;
 	case REMUS_TIMER_END:
@@ -433,6 +473,7 @@ static void on_timer(struct remus_primary *m, const struct remus_event *ev, stru
 	case REMUS_TIMER_RETRY:
 		on_retry(m, ev, out);
 		return;
+	case REMUS_TIMER_RENEW: /* a backup's */
 	case REMUS_TIMERS:
 		return;
 	}
@@ -444,7 +485,9 @@ static void on_sent(struct remus_primary *m, const struct remus_event *ev, struc
 		return;
 	m->sent = true;
 	m->digest = ev->digest;
-	m->resumed_us = ev->resumed_us;
+	if (ev->resumed_us)
+		m->resumed_us = ev->resumed_us;
+	primary_brake_sent(m, ev, out);
 	remus_do_timer(out, REMUS_TIMER_ACK, ev->now_us + m->config.ack_us);
 }
 
@@ -495,7 +538,7 @@ void remus_primary_step(struct remus_primary *m, const struct remus_event *ev, s
 		if (m->state != REMUS_P_SYNCING)
 			return;
 		if (ev->pages <= m->config.sync_pages || ev->round >= m->config.sync_rounds)
-			begin_epoch(m, out, true);
+			begin_epoch(m, ev->now_us, out, true);
 		else
 			remus_do(out, REMUS_DO_SYNC_ROUND)->value = ev->round + 1;
 		return;
@@ -511,7 +554,7 @@ void remus_primary_step(struct remus_primary *m, const struct remus_event *ev, s
 		return;
 	case REMUS_EV_CMD_FAILOVER:
 		if (m->state == REMUS_P_RUNNING)
-			begin_epoch(m, out, false);
+			begin_epoch(m, ev->now_us, out, false);
 		else if (m->state == REMUS_P_IN_FLIGHT && m->committed)
 			m->handover_wanted = true;
 		else

@@ -12,6 +12,7 @@
  * encoding.
  */
 #include <inttypes.h>
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "remus/wire.h"
 
@@ -30,7 +31,7 @@ size_t remus_section_head(uint8_t out[REMUS_SECTION_HEADER], uint16_t kind, uint
 
 static bool known(uint16_t kind)
 {
-	return kind >= REMUS_SECTION_DEVICE && kind <= REMUS_SECTION_CLOCK;
+	return (kind >= REMUS_SECTION_DEVICE && kind <= REMUS_SECTION_CLOCK) || kind == REMUS_SECTION_AGENT;
 }
 
 int remus_section_next(const uint8_t *stream, size_t bytes, size_t *offset, struct remus_section *out,
@@ -70,4 +71,34 @@ int remus_section_next(const uint8_t *stream, size_t bytes, size_t *offset, stru
 	*offset = at + REMUS_SECTION_HEADER + s.length + pad;
 	*out = s;
 	return 1;
+}
+
+size_t remus_agent_section_encode(const struct remus_agent_section *in, uint8_t out[REMUS_AGENT_SECTION_MAX])
+{
+	size_t length = strnlen(in->version, sizeof in->version - 1);
+
+	remus_put_le32(out, in->wait_ms);
+	remus_put_le16(out + 4, 0);
+	remus_put_le16(out + 6, (uint16_t)length);
+	memcpy(out + 8, in->version, length);
+	return 8 + length;
+}
+
+int remus_agent_section_decode(const void *body, size_t length, struct remus_agent_section *out,
+			       struct remus_error *err)
+{
+	const uint8_t *at = body;
+
+	memset(out, 0, sizeof *out);
+	if (length < 9 || length > REMUS_AGENT_SECTION_MAX - 1 || remus_get_le16(at + 4) ||
+	    remus_get_le16(at + 6) != length - 8 || remus_get_le32(at) > REMUS_AGENT_WAIT_MAX_MS)
+		return remus_fail(err, -EBADMSG, "state stream: an AGENT section of %zu bytes makes no sense",
+				  length);
+	memcpy(out->version, at + 8, length - 8);
+	if (strlen(out->version) != length - 8 || !remus_message_word(out->version, sizeof out->version)) {
+		memset(out, 0, sizeof *out);
+		return remus_fail(err, -EBADMSG, "state stream: an AGENT section without a version");
+	}
+	out->wait_ms = remus_get_le32(at);
+	return 0;
 }

@@ -88,7 +88,7 @@ static void *backup(void *context)
 	struct remus_frame frame;
 	struct remus_error err = REMUS_ERROR_INIT;
 
-	staging_init(&staging, PATH_GUEST);
+	staging_init(&staging, PATH_GUEST, 0);
 	while (next_frame(p->far, &frame, &err) > 0) {
 		if (frame.header.type == REMUS_FRAME_COMMIT)
 			acknowledge(p, &staging, &frame);
@@ -193,7 +193,7 @@ double path_epoch(struct path *p, struct remus_domain *d)
 	    d->ops->resume(d, &err) < 0)
 		bench_die("pause", &err);
 	double resumed = bench_now_us();
-	if (capture_send(p->capture, p->link, &digest, &p->bytes, &err) < 0)
+	if (capture_send(p->capture, p->link, NULL, &digest, &p->bytes, &err) < 0)
 		bench_die("send", &err);
 	double sent = bench_now_us();
 	if (next_frame(p->link, &ack, &err) < 0)

@@ -144,7 +144,7 @@ void fuzz_seeds(void)
 {
 	char name[32];
 
-	for (uint16_t type = 1; type <= REMUS_FRAME_CLOCK; type++) { /* each type in a session */
+	for (uint16_t type = 1; type <= REMUS_FRAME_ENTROPY; type++) { /* each type in a session */
 		snprintf(name, sizeof name, "type-%u", type);
 		SEED(name, 1, {type, REMUS_FRAME_MANDATORY, 8, 7, 1, true}, {type, 0, 0, 7, 2, true});
 	}

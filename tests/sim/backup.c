@@ -59,7 +59,7 @@ static int do_prepare(struct proc *p)
 	p->clock.began_ns = host_mono(w, p->host) * 1000;
 	check_prepare(p);
 	s->copy[ROLE_BACKUP] = p->copy;
-	staging_init(&p->staging, GUEST_PAGES);
+	staging_init(&p->staging, GUEST_PAGES, p->w->setting.backup.staging_bytes);
 	proc_raise(p, REMUS_EV_STANDBY_READY, NULL);
 	return 0;
 }
@@ -191,8 +191,23 @@ static int do_activate(struct proc *p, uint64_t epoch)
 	c->waiting = false;
 	c->captured = 0;
 	clock_activate(p, epoch);
-	proc_raise(p, REMUS_EV_ACTIVATED, NULL);
+	proc_raise(p, REMUS_EV_ACTIVATED, NULL)->wait_us = p->w->setting.renew_wait_us;
+	p->shut_until = host_mono(p->w, p->host) + p->w->setting.renew_wait_us;
 	return 0;
+}
+
+/* Of four guests one has no agent, and one's never answers. */
+static void do_renew(struct proc *p)
+{
+	struct rng r = rng_stream(p->w->seed, 1000 + (unsigned)p->id);
+
+	if (rng_chance(&r, 250)) {
+		proc_raise(p, REMUS_EV_RENEWED, "no agent");
+		p->shut_until = 0;
+	} else if (rng_chance(&r, 667)) {
+		p->renewed_at = p->w->now + rng_range(&r, 1000, 700000);
+		world_at(p->w, p->renewed_at, AT_WAKE, (unsigned)p->id, 0);
+	}
 }
 
 static void do_abort(struct proc *p)
@@ -232,8 +247,13 @@ int backup_action(struct proc *p, const struct remus_action *a)
 		return 0;
 	case REMUS_DO_APPLY:
 		return do_apply(p, a->epoch);
+	case REMUS_DO_STIR:
+		return 0;
 	case REMUS_DO_ACTIVATE:
 		return do_activate(p, a->epoch);
+	case REMUS_DO_RENEW:
+		do_renew(p);
+		return 0;
 	case REMUS_DO_PASS:
 		check_pass(p);
 		return egress_pass(p->copy);

@@ -9,7 +9,7 @@ static const char *const primary_states[] = {
 	"IDLE",		"CONNECTING", "HELLO", "SYNCING", "RUNNING",   "IN_FLIGHT", "UNPROTECTING",
 	"HANDING_OVER", "CLAIMING",   "SOLO",  "HELD",	  "DISCARDED", "ENDED"};
 static const char *const backup_states[] = {"HELLO",	  "PREPARING", "SYNCING", "STANDBY", "CLAIMING",
-					    "ACTIVATING", "ACTIVE",    "DROPPED", "ENDED"};
+					    "ACTIVATING", "RENEWING",  "ACTIVE",  "DROPPED", "ENDED"};
 
 const char *coverage_state_name(int role, unsigned state)
 {
@@ -39,7 +39,8 @@ unsigned coverage_event(const struct remus_event *ev)
 
 static const char *event_name(unsigned event, char out[40])
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP", "EPOCH", "ACK", "END", "HANDOVER", "RETRY"};
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
+							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 
 	if (event < COVER_FRAME)
 		snprintf(out, 40, "%s", remus_event_name((enum remus_event_type)event) + 3);

@@ -12,7 +12,7 @@
 #include "remus/protocol.h"
 
 #define COVER_STATES 13
-#define COVER_FRAMES (REMUS_FRAME_END_ACK + 1)
+#define COVER_FRAMES (REMUS_FRAME_ENTROPY + 1)
 /* Event types, frames by their type, timers by their name, claims by their answer, failures by their action. */
 enum {
 	COVER_FRAME = REMUS_EVENT_TYPES,

@@ -198,13 +198,13 @@ static void force(struct world *w, int role)
 /* A frame that a peer of another make might send there. None that is a lie about who runs the guest. */
 static void odd_frame(struct world *w, const struct fault *f)
 {
-	static const uint16_t types[2][10] = {
+	static const uint16_t types[2][11] = {
 		{REMUS_FRAME_PAGES, REMUS_FRAME_STATE, REMUS_FRAME_COMMIT, REMUS_FRAME_HANDOVER,
 		 REMUS_FRAME_ACK, REMUS_FRAME_WELCOME, REMUS_FRAME_HELLO, REMUS_FRAME_ACTIVATED,
-		 REMUS_FRAME_END_ACK, REMUS_FRAME_HANDOVER_REQUEST},
+		 REMUS_FRAME_END_ACK, REMUS_FRAME_HANDOVER_REQUEST, REMUS_FRAME_ENTROPY},
 		{REMUS_FRAME_ACK, REMUS_FRAME_WELCOME, REMUS_FRAME_HANDOVER_REQUEST, REMUS_FRAME_PAGES,
 		 REMUS_FRAME_STATE, REMUS_FRAME_COMMIT, REMUS_FRAME_HELLO, REMUS_FRAME_HANDOVER,
-		 REMUS_FRAME_END, REMUS_FRAME_DOMAIN_LOST},
+		 REMUS_FRAME_END, REMUS_FRAME_DOMAIN_LOST, REMUS_FRAME_ENTROPY},
 	};
 	struct proc *p = find(w, (enum role)f->host);
 	uint8_t body[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}; /* no page, no state */
@@ -212,7 +212,7 @@ static void odd_frame(struct world *w, const struct fault *f)
 
 	if (!p || !p->link || !p->link->bound)
 		return;
-	uint16_t type = types[f->host][f->detail % 10];
+	uint16_t type = types[f->host][f->detail % 11];
 	uint64_t epoch = p->session->held + (f->detail >> 8) % 4;
 	if (type == REMUS_FRAME_HANDOVER)
 		epoch = p->session->held + 2; /* the right epoch would be a hand-over */
@@ -270,6 +270,8 @@ static void on_network(struct world *w, const struct fault *f)
 	case FAULT_SLOW:
 		w->net.slow_until = w->now + f->span;
 		w->net.slow_factor = 2 + f->detail % 400;
+		if (f->detail & 512)
+			w->hectic_until = w->now + f->span;
 		return;
 	case FAULT_CORRUPT:
 		w->net.corrupt[f->host] += (int)f->count;

@@ -82,6 +82,8 @@ static uint64_t next_tick(struct world *w)
 	/* Long waits are for the machines, the guest may doze. */
 	if (w->now > w->fair_from + 2000000 || w->nodes > NODES_MAX / 2)
 		mean *= 16;
+	else if (w->now < w->hectic_until)
+		mean /= 16;
 	return mean / 2 + rng_below(&w->guest_rng, (uint32_t)mean);
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * See host.h. The supervisor's rules are those of tools/remusd/endings.c, record.c and sessions.c: an armed engine
- * that died is followed by one that claims, an unarmed one by a relay, a standby without receiver is killed.
+ * that died is followed by one that claims, an unarmed one by a relay, a standby without receiver is killed; a receiver that
+ * waits for its arbiter outlives its daemon.
  */
 #include "host.h"
 
@@ -82,6 +83,13 @@ void host_freeze(struct world *w, int host, bool freeze)
 
 /* ---- the supervisor ---- */
 
+/* It may hold the last copy of the guest: it outlives its daemon, and the next one takes it over. */
+static bool undecided(const struct proc *p)
+{
+	return p->role == ROLE_BACKUP &&
+	       (p->backup.state == REMUS_B_CLAIMING || p->backup.state == REMUS_B_ACTIVATING);
+}
+
 void daemon_die(struct world *w, int host)
 {
 	if (!w->host[host].daemon_up)
@@ -93,7 +101,7 @@ void daemon_die(struct world *w, int host)
 			continue;
 		p->quit = true;
 		if (!p->relay) {
-			if (p->role == ROLE_BACKUP && p->session)
+			if (p->role == ROLE_BACKUP && p->session && !undecided(p))
 				p->session->injected[ROLE_BACKUP] =
 					true; /* told to go, it drops its standby */
 			proc_command(p, REMUS_EV_CMD_UNPROTECT);
@@ -186,6 +194,8 @@ void supervise_respawn(struct world *w, int copy, uint32_t settle)
 		world_at(w, w->now + RESPAWN_US, AT_RESPAWN, (unsigned)copy, settle);
 		return;
 	}
+	if (c->owner && settle && undecided(c->owner))
+		c->owner->quit = false;
 	if (c->owner && settle && c->owner->quit && !c->owner->relay)
 		proc_kill(c->owner, false); /* comes back here */
 	if (c->owner || !c->exists)

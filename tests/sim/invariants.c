@@ -211,6 +211,10 @@ void check_pass(struct proc *p)
 	if (p->told_protected || p->told_state != proc_state(p) || p->event_state != proc_state(p))
 		sim_fail(p->w, "I7", "egress is opened on host %c before the loss of protection is told",
 			 'A' + p->host);
+	if (p->role == ROLE_BACKUP && host_mono(p->w, p->host) < p->shut_until)
+		sim_fail(p->w, "I12",
+			 "egress is opened on host %c, where the guest isn't renewed and time is left",
+			 'A' + p->host);
 }
 
 void check_seal(struct copy *c, uint64_t epoch)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The invariants of the design, as far as a simulator of the protocol can see them: I1 to I10. Each check names the
- * one that it asserts; what is looked at is what the simulator knows of both hosts at once, never what a machine
+ * The invariants of the design, as far as a simulator of the protocol can see them: I1 to I10, and that
+ * egress waits for the guest's renewal (I12). Each check names the one that it asserts; what is looked at is what the simulator knows of both hosts at once, never what a machine
  * believes.
  */
 #ifndef SIM_INVARIANTS_H

@@ -108,10 +108,12 @@ static int many(struct run_options *o, uint64_t from, uint64_t runs)
 	printf("%llu events, %llu generations, %llu epochs sent, %llu packets seen outside, %llu "
 	       "activations, %llu "
 	       "went on alone,\n%llu guests lost to faults, %llu decided by an operator, the gap "
-	       "known to %.3f ms in the mean\n",
+	       "known to %.3f ms in the mean,\n%llu overloads, %llu epochs sent while the guest stood still, "
+	       "%llu too large or too late\n",
 	       LLU(totals.events), LLU(totals.generations), LLU(totals.epochs), LLU(totals.packets),
 	       LLU(totals.failovers), LLU(totals.solos), LLU(totals.lost_excused), LLU(totals.forced),
-	       totals.failovers ? (double)totals.clock_error_us / 1e3 / (double)totals.failovers : 0.0);
+	       totals.failovers ? (double)totals.clock_error_us / 1e3 / (double)totals.failovers : 0.0,
+	       LLU(totals.overloads), LLU(totals.braked), LLU(totals.too_large));
 	if (wrong)
 		printf("%u pairs or transitions are not as expected: see above\n", wrong);
 	return failures || wrong ? 1 : 0;

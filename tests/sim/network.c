@@ -101,6 +101,12 @@ static void record(struct world *w, const struct wire_frame *f)
 	w->net.taped++;
 }
 
+/* A slow network carries less as well; but a frame must not take as long as a dead peer is silent. */
+static uint64_t bandwidth_divisor(const struct world *w)
+{
+	return w->now < w->net.slow_until ? 1 + w->net.slow_factor : 1;
+}
+
 static void transmit(struct endpoint *from, struct wire_frame *f)
 {
 	struct world *w = from->w;
@@ -109,7 +115,7 @@ static void transmit(struct endpoint *from, struct wire_frame *f)
 	if (from->sending_until > w->now || f->length > 1500) {
 		if (from->sending_until < w->now)
 			from->sending_until = w->now;
-		from->sending_until += 1 + f->length / BANDWIDTH_MBS;
+		from->sending_until += 1 + (uint64_t)f->length * bandwidth_divisor(w) / BANDWIDTH_MBS;
 		leaves = from->sending_until;
 	}
 	if (from->side == 0)
@@ -164,6 +170,8 @@ int remus_link_send(struct remus_link *link, uint16_t type, uint32_t flags, uint
 	if (out_header)
 		*out_header = h;
 	transmit(e, f);
+	if (sim_clock_runs && e->sending_until > e->w->now)
+		sim_clock_ahead = e->sending_until - e->w->now;
 	return 0;
 }
 
@@ -329,7 +337,8 @@ static void receive(struct endpoint *e, struct wire_frame *f)
 			primary_action(e->owner, &(struct remus_action){.type = REMUS_DO_RELEASE,
 									.epoch = e->owner->primary.epoch});
 		wire_free(f);
-	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_END_ACK) {
+	} else if (rc == 0 && h.type >= REMUS_FRAME_HELLO && h.type <= REMUS_FRAME_ENTROPY &&
+		   h.type != REMUS_FRAME_CLOCK) {
 		struct inbox_frame *in = malloc(sizeof *in);
 		*in = (struct inbox_frame){.frame = {.header = h, .payload = f->payload}};
 		*e->inbox_tail = in;

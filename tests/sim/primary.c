@@ -33,6 +33,7 @@ static struct capture *capture_fetch(struct copy *copy)
 	}
 	c->guest->domain = &copy->domain;
 	c->domain = &copy->domain;
+	c->cap = copy->w->setting.staging_pages * REMUS_PAGE_SIZE;
 	c->pending[0] = 0;
 	c->count = 0;
 	c->epoch = 0;
@@ -62,6 +63,7 @@ void primary_start(struct proc *p, bool recover)
 	if (!recover)
 		p->capture = capture_fetch(p->copy);
 	p->sent_epoch = 0;
+	p->brake_until = 0;
 	proc_feed(p, &ev);
 }
 
@@ -107,6 +109,9 @@ static int do_send(struct proc *p, const struct remus_action *a)
 		part.iov_len = 4;
 	} else if (a->frame == REMUS_FRAME_REFUSE) {
 		part.iov_len = remus_refuse_encode((uint32_t)a->value, a->text, body);
+	} else if (a->frame == REMUS_FRAME_ENTROPY) {
+		memset(body, 0x5a, REMUS_ENTROPY_PAYLOAD_MAX);
+		part.iov_len = REMUS_ENTROPY_PAYLOAD_MAX;
 	}
 	remus_link_send((struct remus_link *)p->link, a->frame, REMUS_FRAME_MANDATORY, a->epoch, &part,
 			part.iov_len ? 1 : 0, NULL, NULL);
@@ -158,32 +163,78 @@ static void do_abort(struct proc *p, uint64_t epoch)
 	capture_abort(c, epoch);
 }
 
-static int do_send_epoch(struct proc *p, uint64_t epoch)
+/* On the way: the guest that stands still while its epoch is sent is let go. */
+void primary_let_go_on(struct proc *p)
 {
-	uint64_t digest = 0, bytes = 0;
+	p->brake_until = 0;
+	if (faults_action(p->w, ROLE_PRIMARY, REMUS_DO_RESUME)) {
+		p->session->injected[ROLE_PRIMARY] = true;
+		return; /* the machine is told that it stands yet */
+	}
+	copy_resume(p->copy);
+	p->resumed_us = host_mono(p->w, p->host);
+	for (unsigned i = 0; i < p->raisings; i++)
+		if (p->raised[i].event.type == REMUS_EV_SENT)
+			p->raised[i].event.resumed_us = p->resumed_us;
+}
+
+/* If that time comes before the epoch is sent. */
+static void brake(struct proc *p, uint64_t until_mono)
+{
+	struct world *w = p->w;
+	uint64_t until = host_when(w, p->host, until_mono);
+
+	w->totals->braked++;
+	if (until >= p->busy_until)
+		return;
+	p->brake_until = until; /* proc_continue() */
+	world_at(w, until, AT_CONTINUE, (unsigned)p->id, 0);
+}
+
+static int send_captured(struct proc *p, const struct remus_action *a, uint64_t *digest)
+{
+	const struct capture_limits limits = {.deadline_us = a->at_us, .bytes = p->primary.staging_bytes};
 	struct remus_error err = REMUS_ERROR_INIT;
+	uint64_t bytes = 0;
 
 	if (!p->link)
 		return -EPIPE;
-	if (epoch == 1)
+	if (p->early)
+		return early_send(p, digest);
+	sim_clock_runs = true;
+	int rc = capture_send(p->capture, (struct remus_link *)p->link, &limits, digest, &bytes, &err);
+	p->w->totals->too_large += rc == REMUS_EPOCH_LATE || rc == REMUS_EPOCH_LARGE;
+	sim_clock_runs = false;
+	sim_clock_ahead = 0;
+	return rc;
+}
+
+static int do_send_epoch(struct proc *p, const struct remus_action *a)
+{
+	uint64_t epoch = a->epoch;
+	uint64_t digest = 0;
+
+	if (epoch == 1 && p->link)
 		p->copy->armed = true;
-	p->session->commit_left = true;
-	if (!p->copy->running)
+	if (!p->copy->running && !a->value)
 		p->resumed_us = host_mono(p->w, p->host); /* a hand-over doesn't resume */
-	int rc = p->early ? early_send(p, &digest)
-			  : capture_send(p->capture, (struct remus_link *)p->link, &digest, &bytes, &err);
+	int rc = send_captured(p, a, &digest);
+	if (rc != REMUS_EPOCH_LATE && rc != REMUS_EPOCH_LARGE)
+		p->session->commit_left = true;
+	if (p->link && p->link->sending_until > p->w->now) { /* send() returns when the kernel has it all */
+		p->busy_until = p->link->sending_until;
+		world_at(p->w, p->busy_until, AT_CONTINUE, (unsigned)p->id, 0);
+	}
 	if (rc < 0)
 		return rc;
 	p->sent_epoch = epoch;
 	p->w->totals->epochs++;
-	if (p->link->sending_until > p->w->now) { /* send() returns when the kernel has it all */
-		p->busy_until = p->link->sending_until;
-		world_at(p->w, p->busy_until, AT_CONTINUE, (unsigned)p->id, 0);
-	}
 	struct remus_event *ev = proc_raise(p, REMUS_EV_SENT, NULL);
 	ev->epoch = epoch;
 	ev->digest = digest;
-	ev->resumed_us = p->resumed_us;
+	ev->resumed_us = a->value ? 0 : p->resumed_us;
+	if (a->value)
+		brake(p, a->value);
 	if (p->w->variant == RELEASE_AT_SEND)
 		egress_release(p->copy, epoch);
 	if (p->w->variant == SECOND_SEAL && epoch > 1)
@@ -273,11 +324,13 @@ int primary_action(struct proc *p, const struct remus_action *a)
 	case REMUS_DO_RESUME:
 		if (p->w->variant == LEFT_PAUSED && !p->link)
 			return 0;
+		if (p->w->variant == BRAKE_KEPT && p->sent_epoch == p->primary.epoch)
+			return 0;
 		copy_resume(c);
 		p->resumed_us = host_mono(p->w, p->host);
 		return 0;
 	case REMUS_DO_SEND_EPOCH:
-		return do_send_epoch(p, a->epoch);
+		return do_send_epoch(p, a);
 	case REMUS_DO_RELEASE:
 		return egress_release(c, a->epoch);
 	case REMUS_DO_PASS:

@@ -46,7 +46,8 @@ unsigned proc_state(const struct proc *p)
 
 static const char *event_text(const struct remus_event *ev, char *out, size_t size)
 {
-	static const char *const timers[REMUS_TIMERS] = {"SETUP", "EPOCH", "ACK", "END", "HANDOVER", "RETRY"};
+	static const char *const timers[REMUS_TIMERS] = {"SETUP",    "EPOCH", "ACK",   "END",
+							 "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 	const char *name = remus_event_name(ev->type) + 3;
 
 	switch (ev->type) {
@@ -160,12 +161,14 @@ static int carry_out_one(struct proc *p, const struct remus_action *a)
 	case REMUS_DO_REPORT: {
 		p->told_state = proc_state(p);
 		p->told_protected = p->role == ROLE_PRIMARY && remus_primary_protected(&p->primary);
-		if (p->role == ROLE_BACKUP && p->backup.state == REMUS_B_ACTIVE)
+		if (p->role == ROLE_BACKUP &&
+		    (p->backup.state == REMUS_B_ACTIVE || p->backup.state == REMUS_B_RENEWING))
 			p->copy->was_active = true; /* the supervisor notes it */
 		return 0;
 	}
 	case REMUS_DO_EVENT:
 		p->event_state = proc_state(p);
+		w->totals->overloads += !strcmp(a->kind, "overload");
 		if (!strcmp(a->kind, "claim-unknown")) {
 			p->told_unknown = true;
 			p->unknown_since = w->now;
@@ -375,6 +378,8 @@ void proc_continue(struct world *w, int proc, uint32_t cookie)
 		p->parked = true;
 		return;
 	}
+	if (p->brake_until && p->brake_until <= w->now)
+		primary_let_go_on(p);
 	if (p->stepping && !carry_on(p))
 		return;
 	proc_run(p);

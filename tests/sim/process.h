@@ -66,7 +66,8 @@ struct proc {
 	bool syncing;
 	unsigned round, idle; /* idle: pieces of a large guest's copy that this small one doesn't have */
 	uint64_t resumed_us, sent_epoch;
-	bool early; /* the staged epoch is encoded already: in `piece` */
+	uint64_t brake_until; /* world time: the guest stands still while its epoch is sent, 0 = it doesn't */
+	bool early;	      /* the staged epoch is encoded already: in `piece` */
 	struct {
 		uint8_t *payload;
 		size_t bytes;
@@ -79,6 +80,9 @@ struct proc {
 	struct remus_clock_known clock;
 	struct remus_hello hello;
 	bool admitted, told_unknown;
+	uint64_t
+		shut_until; /* by the host's clock: egress stays shut so long, or until the renewal; 0 = no more */
+	uint64_t renewed_at; /* world time at which the guest's agent answers, 0 = not, or no more */
 	uint64_t unknown_since;
 	bool told_protected;		  /* what was published last */
 	unsigned told_state, event_state; /* ... and of which state it and the last event spoke */
@@ -111,6 +115,7 @@ void primary_sync_piece(struct proc *p);
 void primary_start(struct proc *p, bool recover);
 void primary_over_with(struct proc *p);
 void primary_forget(struct proc *p);
+void primary_let_go_on(struct proc *p);
 /* early.c: encode while the guest is paused */
 int early_encode(struct proc *p);
 int early_send(struct proc *p, uint64_t *digest);

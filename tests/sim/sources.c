@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Where a process's events come from, in the order in which the shells ask: what a step raised, timers, the link, the
- * claim, the domain, commands.
+ * claim, the domain, the guest's agent, commands.
  */
 #include "process.h"
 
@@ -81,6 +81,11 @@ static bool other_event(struct proc *p, struct remus_event *ev)
 		p->domain_event = 0;
 		return true;
 	}
+	if (p->renewed_at && p->renewed_at <= p->w->now) {
+		*ev = (struct remus_event){.type = REMUS_EV_RENEWED, .text = "renewed", .clean = true};
+		p->renewed_at = p->shut_until = 0;
+		return true;
+	}
 	if (!p->commands)
 		return false;
 	*ev = (struct remus_event){.type = p->command[0]};
@@ -114,6 +119,8 @@ void proc_distort(struct proc *p, struct remus_event *ev)
 
 	if (v == RIGHT)
 		return;
+	if (v == RENEWAL_SKIPPED && ev->type == REMUS_EV_ACTIVATED)
+		ev->wait_us = 0;
 	if ((v == ACTIVATE_ON_EOF && lost && !silent && p->role == ROLE_BACKUP) ||
 	    (v == SILENCE_AS_DEATH && silent) ||
 	    (v == SOLO_WITHOUT_CLAIM && lost && p->role == ROLE_PRIMARY) ||

@@ -29,9 +29,12 @@ const struct variant_info variant_info[VARIANTS] = {
 			 2000},
 	[RECOVER_OPEN] = {"recover-open", "after an engine's death the network is forwarded at once",
 			  "I5 I6 I1", 1000},
+	[RENEWAL_SKIPPED] = {"renewal-skipped", "egress opens without waiting for the guest's agent", "I12",
+			     500},
 	[OVERFLOW_PASSES] = {"overflow-passes", "a packet for which there is no room passes", "I1 I10", 1000},
+	[BRAKE_KEPT] = {"brake-kept", "a guest braked while its epoch is sent isn't let go", "I8 L1", 20000},
 	[OWN_CLOCK] = {"own-clock", "the guest is given the backup's wall clock", "I12", 200},
 	[CLOCK_SET_BACK] = {"clock-set-back", "a guest's clock that is ahead is set to the right time", "I12",
 			    1000},
-	[CLOCK_TORN] = {"clock-torn", "clocks are taken as they come, not with their epoch", "I12", 10000},
+	[CLOCK_TORN] = {"clock-torn", "clocks are taken as they come, not with their epoch", "I12", 40000},
 };

@@ -15,6 +15,8 @@
 
 struct world *sim_world;
 int sim_clock_host;
+uint64_t sim_clock_ahead;
+bool sim_clock_runs;
 
 /* ---- the wrapped clocks ---- */
 
@@ -25,6 +27,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
 	uint64_t us = clock == CLOCK_REALTIME ? host_wall(sim_world, sim_clock_host)
 					      : host_mono(sim_world, sim_clock_host);
 
+	us += sim_clock_ahead;
 	out->tv_sec = (time_t)(us / 1000000);
 	out->tv_nsec = (long)(us % 1000000) * 1000;
 	return 0;
@@ -111,6 +114,10 @@ static void draw_setting(struct world *w)
 	s->primary.sync_pages = rng_range(&r, 0, 4);
 	s->primary.sync_rounds = rng_range(&r, 1, 4);
 	s->primary.on_backup_loss = rng_chance(&r, 250) ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
+	s->primary.on_overload = (enum remus_overload_policy)rng_below(&r, 3);
+	s->primary.max_interval_us = rng_chance(&r, 400) ? between(&r, 8, 60) : between(&r, 200, 1000);
+	s->staging_pages = rng_chance(&r, 60) ? rng_range(&r, 5, 8) : 0;
+	s->backup.staging_bytes = rng_chance(&r, 60) ? rng_range(&r, 12000, 40000) : 0;
 	s->backup.hello_us = between(&r, 200, 1000);
 	s->backup.retry_us = between(&r, 50, 300);
 	s->backup.activate_attempts = rng_range(&r, 1, 4);
@@ -119,6 +126,8 @@ static void draw_setting(struct world *w)
 	s->egress_cap = rng_chance(&r, 150) ? rng_range(&r, 2, 12) : rng_range(&r, 64, EGRESS_ROOM);
 	s->costs = rng_chance(&r, 700);
 	s->early = rng_chance(&r, 300);
+	if (s->early) /* that way of sending looks at no limits */
+		s->staging_pages = s->backup.staging_bytes = 0;
 	s->protects_again = rng_chance(&r, 300);
 	s->operator_us = between(&r, 20, 400);
 	w->net.latency_us = rng_range(&r, 20, rng_chance(&r, 200) ? 8000 : 400);
@@ -129,6 +138,7 @@ static void draw_setting(struct world *w)
 		w->host[i].mono_origin = (uint64_t)rng_range(&r, 1000, 4000000) * 1000;
 		w->host[i].drift_ppm = (int64_t)rng_below(&r, 401) - 200;
 	}
+	s->renew_wait_us = rng_chance(&r, 200) ? 0 : between(&r, 5, 500);
 	struct rng clocks = rng_stream(w->seed, 7);
 	clock_draw(w, &clocks);
 }
@@ -140,6 +150,7 @@ static void begin(struct world *w, const struct run_options *o)
 	w->tracing = o->tracing;
 	w->now = 0;
 	w->failed = w->done = w->guest_shut_down = false;
+	w->hectic_until = 0;
 	w->failure[0] = 0;
 	w->queued = 0;
 	w->order = 0;

@@ -52,11 +52,13 @@ struct setting {
 	struct remus_backup_config backup;
 	uint64_t tick_us; /* mean time between two things that the guest does */
 	unsigned packets_permille, egress_cap;
-	bool costs;	      /* actions take time */
-	bool early;	      /* pages are encoded during the pause */
-	bool loses_pauses;    /* the guest's wall clock stands still while it is paused */
-	bool protects_again;  /* the operator protects a survivor anew */
-	uint64_t operator_us; /* ... so long after */
+	bool costs;		/* actions take time */
+	bool early;		/* pages are encoded during the pause */
+	bool loses_pauses;	/* the guest's wall clock stands still while it is paused */
+	bool protects_again;	/* the operator protects a survivor anew */
+	uint64_t operator_us;	/* ... so long after */
+	uint64_t renew_wait_us; /* an activated guest's egress waits for its agent */
+	uint64_t staging_pages; /* the primary's cap of an epoch, 0 = none */
 };
 
 /* One protection, and what the simulator alone knows of it. */
@@ -91,7 +93,7 @@ struct outside {
 
 struct totals { /* over all runs of the program */
 	uint64_t runs, events, epochs, packets, failovers, solos, handovers, lost_excused, forced,
-		generations, clock_error_us;
+		generations, clock_error_us, overloads, braked, too_large;
 };
 
 struct world {
@@ -122,6 +124,7 @@ struct world {
 	uint32_t parent[NODES_MAX];
 	uint64_t shown[NODES_MAX / 64 + 1]; /* nodes whose packet was seen outside */
 	uint32_t nodes;
+	uint64_t hectic_until; /* the guest works sixteen times as fast */
 	struct totals *totals;
 	struct coverage *coverage;
 };
@@ -130,6 +133,9 @@ struct world {
 extern struct world *sim_world;
 /* Whose clock the code that runs now reads. */
 extern int sim_clock_host;
+/* ... and by how much it is ahead of the world's: within an epoch's sending, what its frames took so far. */
+extern uint64_t sim_clock_ahead;
+extern bool sim_clock_runs; /* within that */
 
 void world_at(struct world *w, uint64_t at, enum event_kind kind, unsigned who, uint32_t cookie);
 /* 1: *out is the next event, now is its time. 0: nothing is left. */

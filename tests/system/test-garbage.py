@@ -135,7 +135,8 @@ class ControlSocket(SystemTest):
         absurd = [None, 0, -1, 1.5, True, [], {}, "", "x" * 60000, "\u0000", 2 ** 62, "qemu:", ":", "fake:",
                   ["x"] * 5000, "../../etc/passwd"]
         members = {"protect": ["domain", "to", "name", "interval_ms", "arbiter", "egress", "on_backup_loss",
-                               "standby_egress", "cache_mib", "hold_mib", "tracking", "heartbeat_ms", "dead_ms"],
+                               "standby_egress", "cache_mib", "hold_mib", "tracking", "heartbeat_ms", "dead_ms",
+                               "renew_wait_ms"],
                    "unprotect": ["domain", "force"], "failover": ["domain", "force"], "attach": ["domain", "egress"],
                    "detach": ["domain"], "status": ["domain"], "events": ["since"]}
         plain = {"domain": "fake:/nowhere/vm", "to": "127.0.0.1:9"}

@@ -26,6 +26,7 @@ STATUS = {
     "link": {"rtt_us", "clock_offset_us", "silent_ms", "bytes_sent", "bytes_received"},
     "failover": {"detect_ms", "claim_ms", "activate_ms"}, "pause_share": float, "warnings": list,
     "clock": {"policy", "synchronised", "peer_synchronised"},
+    "agent": {"present", "version", "why", "not_guaranteed"},
 }
 
 

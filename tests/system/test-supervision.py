@@ -135,7 +135,7 @@ class KilledInTheFirstCopy(SystemTest):
         self.assertEqual(done.status, 0, done)
         wait_for("the full copy to be on its way", lambda: b.state() == "syncing" and
                  a.status().get("sync", {}).get("pages_sent", 0) < BIG["pages"] and
-                 a.status().get("sync", {}).get("pages_total"), 5, 0.005)
+                 a.status().get("sync", {}).get("pages_total"), 20, 0.005)
         self.assertFalse(a.status()["protected"])
         return a, b, guest, sink
 

@@ -9,7 +9,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#define CHUNK 65536
+#define CHUNK	   65536
+#define SLOW_CHUNK 4096
 
 static struct sockaddr_in loopback(uint16_t port)
 {
@@ -47,6 +48,9 @@ static bool move(struct rig_relay *r, int from, int to, bool from_primary)
 	size_t most = sizeof chunk;
 	int64_t budget = atomic_load(&r->budget);
 
+	uint32_t rate = from_primary ? atomic_load(&r->rate) : 0;
+	if (rate)
+		most = SLOW_CHUNK;
 	if (from_primary && budget >= 0 && (uint64_t)budget < most)
 		most = (size_t)budget;
 	ssize_t n = recv(from, chunk, most, MSG_DONTWAIT);
@@ -54,6 +58,8 @@ static bool move(struct rig_relay *r, int from, int to, bool from_primary)
 		return true;
 	if (n <= 0)
 		return false;
+	if (rate)
+		usleep((useconds_t)((uint64_t)n * 1000000 / rate));
 	int bad = from_primary ? WIRE_BAD_TO : WIRE_BAD_FROM;
 	if (atomic_compare_exchange_strong(&r->wire, &bad, WIRE_WHOLE))
 		chunk[n / 2] ^= 0x10;

@@ -86,6 +86,7 @@ struct rig_relay {
 	char port[8];
 	_Atomic uint16_t target; /* port of the backup */
 	_Atomic int wire;
+	_Atomic uint32_t rate;	/* bytes a second from the primary, 0 = no limit */
 	_Atomic int64_t budget; /* bytes from the primary until the wire stalls by itself; -1 = no limit */
 	_Atomic bool spent, stop;
 };
@@ -138,6 +139,21 @@ struct rig_faults {
 /* Wraps @inner, which close() closes. NULL = no memory. */
 struct remus_domain *faulty_domain(struct remus_domain *inner, struct rig_faults *faults);
 
+/* ---- engine-agent.c: the guest's agent, wherever the guest runs ---- */
+
+struct rig_agent {
+	pthread_t thread;
+	int wake, listener[2];
+	char path[2][108];
+	_Atomic bool deaf;	   /* to renew: it is there and does nothing */
+	_Atomic int64_t behind_ns; /* the guest's clock */
+	_Atomic unsigned reseeds;
+	_Atomic uint64_t renewed_us; /* when it last said renewed, CLOCK_MONOTONIC */
+};
+/* @control: the sockets of the guest on the primary and on the backup. */
+bool rig_agent_start(struct rig_agent *agent, const char *const control[2]);
+void rig_agent_stop(struct rig_agent *agent);
+
 /* ---- engine-rig.c ---- */
 
 struct rig_options {
@@ -150,6 +166,11 @@ struct rig_options {
 	bool primary_apart;   /* the engine is a process of its own, that can be killed */
 	bool backup_apart;
 	struct rig_faults *faults;
+	struct rig_agent *agent; /* NULL = the guest has none */
+	uint32_t renew_wait_ms;
+	uint32_t max_interval_ms; /* 0 = the default */
+	enum remus_overload_policy on_overload;
+	uint64_t staging[2]; /* caps of an epoch, bytes: primary, backup; 0 = none */
 };
 struct rig {
 	struct rig_options options;

@@ -15,7 +15,8 @@ struct line {
 	const char *state;
 };
 
-static const char *const timer_names[REMUS_TIMERS] = {"SETUP", "EPOCH", "ACK", "END", "HANDOVER", "RETRY"};
+static const char *const timer_names[REMUS_TIMERS] = {"SETUP",	  "EPOCH", "ACK",   "END",
+						      "HANDOVER", "RETRY", "RENEW", "BRAKE"};
 
 static inline void render(const struct remus_actions *actions, char *out, size_t size)
 {

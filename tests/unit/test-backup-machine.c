@@ -13,6 +13,11 @@ static const struct remus_hello greedy_hello = {
 	.features_required = UINT64_C(1) << 40,
 };
 
+static const struct remus_hello plain_hello = {
+	.generation = 1,
+	.features_offered = REMUS_FEATURE_DELTA,
+	.features_required = REMUS_FEATURE_DELTA,
+};
 static const struct remus_hello asking_hello = {
 	.generation = 1,
 	.features_offered = REMUS_FEATURE_CHECK,
@@ -46,7 +51,22 @@ static const struct remus_hello asking_more_hello = {
 	}
 #define LOST	"CLOSE_LINK EVENT:primary-lost REPORT CLAIM"
 #define DROPPED "EVENT:standby-dropped REPORT DROP CLOSE_LINK END"
-#define RUNNING "EVENT:activated REPORT PASS ANNOUNCE"
+#define RUNNING "EVENT:activated REPORT RENEW"
+#define OPENED	"REPORT PASS ANNOUNCE END"
+#define ACTIVATED(us)                                       \
+	{                                                   \
+		.type = REMUS_EV_ACTIVATED, .wait_us = (us) \
+	}
+#define RENEWED(how)                                                    \
+	{                                                               \
+		.type = REMUS_EV_RENEWED, .clean = (how), .text = "why" \
+	}
+#define TO_RENEWING                                                                \
+	TO_STANDBY, {EV(LINK_LOST), LOST, "claiming"},                             \
+		{CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"}, \
+	{                                                                          \
+		ACTIVATED(500000), RUNNING " SET_TIMER:RENEW", "renewing"          \
+	}
 
 static void step(void *machine, const struct remus_event *event, struct remus_actions *out)
 {
@@ -127,7 +147,7 @@ static void bad_and_torn_epochs(void)
 	RUN(TO_STANDBY, {EMPTY(PAGES, 2), "STAGE:2", "standby"},
 	    {EV(LINK_LOST), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
-	    {EV(ACTIVATED), RUNNING " END", "active"});
+	    {EV(ACTIVATED), RUNNING " " OPENED, "active"});
 	CU_ASSERT_EQUAL(machine.committed, 1);
 	RUN(TO_STANDBY, {FAILED(APPLY), "SEND:REFUSE " DROPPED, "dropped"});
 	/* A verification that nobody asked for. */
@@ -152,7 +172,7 @@ static void hand_over(void)
 {
 	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
-	    {EV(ACTIVATED), RUNNING " SEND:ACTIVATED CLOSE_LINK END", "active"});
+	    {EV(ACTIVATED), RUNNING " SEND:ACTIVATED CLOSE_LINK " OPENED, "active"});
 	/* A REFUSE would tell the primary that our copy is dropped; it is not (I5). */
 	RUN(TO_STANDBY, {EMPTY(HANDOVER, 7), LOST, "claiming"});
 	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
@@ -167,9 +187,47 @@ static void hand_over(void)
 	    {CLAIMED(UNKNOWN), "CLOSE_LINK EVENT:claim-unknown SET_TIMER:RETRY", "claiming"},
 	    {TIMER(RETRY), "CLAIM", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
-	    {EV(ACTIVATED), RUNNING " END", "active"});
+	    {EV(ACTIVATED), RUNNING " " OPENED, "active"});
 	RUN(TO_STANDBY, {EV(CMD_FAILOVER), "SEND:HANDOVER_REQUEST", "standby"});
 	RUN(TO_SYNCING, {EV(CMD_FAILOVER), "EVENT:refused", "syncing"});
+}
+
+/* I12: egress opens after the renewal, whatever became of it, or at its deadline; not before, and once. */
+static void renewal(void)
+{
+	RUN(TO_RENEWING, {RENEWED(true), "CANCEL_TIMER:RENEW EVENT:renewed " OPENED, "active"},
+	    {RENEWED(true), "", "active"}, {TIMER(RENEW), "", "active"});
+	RUN(TO_RENEWING, {RENEWED(false), "CANCEL_TIMER:RENEW EVENT:not-renewed " OPENED, "active"});
+	RUN(TO_RENEWING, {TIMER(RENEW), "EVENT:not-renewed " OPENED, "active"},
+	    {RENEWED(true), "", "active"});
+	/* A primary that hands over isn't kept waiting for it. */
+	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
+	    {ACTIVATED(1), RUNNING " SEND:ACTIVATED CLOSE_LINK SET_TIMER:RENEW", "renewing"},
+	    {EV(LINK_LOST), "", "renewing"}, {EMPTY(END, 1), "", "renewing"},
+	    {RENEWED(true), "CANCEL_TIMER:RENEW EVENT:renewed " OPENED, "active"});
+	/* Nothing else opens it, neither a command nor what belongs to other states. */
+	const struct remus_event others[] = {
+		EV(LINK_LOST),	    EV(CMD_UNPROTECT), EV(CMD_FORCE),	EV(ACTIVATED),
+		CLAIMED(WON),	    CLAIMED(LOST),     TIMER(RETRY),	TIMER(SETUP),
+		EV(STANDBY_READY),  VERIFIED(1),       VERIFIED(2),	EMPTY(END, 1),
+		EMPTY(HANDOVER, 1), EMPTY(COMMIT, 2),  EMPTY(PAGES, 2), EV(EPOCH_BAD)};
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(others); i++) {
+		const struct line lines[] = {TO_RENEWING};
+		static struct remus_actions actions;
+		char text[2048];
+
+		run(__func__, lines, REMUS_ARRAY_SIZE(lines));
+		remus_backup_step(&machine, &others[i], &actions);
+		render(&actions, text, sizeof text);
+		CU_ASSERT(!strstr(text, "PASS") && !strstr(text, "DROP") && !strstr(text, "ACTIVATE"));
+		CU_ASSERT_STRING_EQUAL(word(&machine), "renewing");
+	}
+	/* The guest ends while it is waited for. */
+	RUN(TO_RENEWING, {EV(STANDBY_ENDED), "EVENT:guest-lost REPORT END", "ended"},
+	    {RENEWED(true), "", "ended"}, {TIMER(RENEW), "", "ended"});
+	RUN(TO_RENEWING, {RENEWED(true), "CANCEL_TIMER:RENEW EVENT:renewed " OPENED, "active"},
+	    {FAILED(PASS), "EVENT:failed END", "active"});
 }
 
 static void guest_died_on_the_primary(void)
@@ -178,7 +236,7 @@ static void guest_died_on_the_primary(void)
 	    {EV(LINK_LOST), "CLOSE_LINK", "claiming"},
 	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"},
 	    {FAILED(ACTIVATE), "EVENT:activation-failed SET_TIMER:RETRY", "activating"},
-	    {TIMER(RETRY), "ACTIVATE:1", "activating"}, {EV(ACTIVATED), RUNNING " END", "active"});
+	    {TIMER(RETRY), "ACTIVATE:1", "activating"}, {EV(ACTIVATED), RUNNING " " OPENED, "active"});
 	RUN(TO_STANDBY, {EMPTY(DOMAIN_LOST, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
 	    {CLAIMED(UNKNOWN), "EVENT:claim-unknown SET_TIMER:RETRY", "claiming"});
 }
@@ -230,6 +288,40 @@ static void frames_in_every_state(void)
 		}
 }
 
+/* Into the reservoir while there is a standby, and nothing else comes of it: no state, no answer, no end of the link. */
+static void entropy_is_stirred(void)
+{
+#define MATERIAL FRAME(ENTROPY, 0, 4, "ABCD")
+	RUN(TO_SYNCING, {MATERIAL, "STIR", "syncing"});
+	RUN(TO_STANDBY, {MATERIAL, "STIR", "standby"}, {EMPTY(ENTROPY, 0), "", "standby"},
+	    {EMPTY(PAGES, 2), "STAGE:2", "standby"}, {MATERIAL, "STIR", "standby"},
+	    {EMPTY(COMMIT, 2), "VERIFY:2", "standby"});
+	RUN(TO_STANDBY, {EMPTY(HANDOVER, 1), "EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {MATERIAL, "", "claiming"});
+	RUN({EV(START), "SET_TIMER:SETUP", "hello"},
+	    {HELLO(plain), "CANCEL_TIMER:SETUP REPORT PREPARE", "preparing"},
+	    {EV(STANDBY_READY), "BIND SEND:WELCOME REPORT", "syncing"}, {MATERIAL, "", "syncing"});
+}
+
+/* A drill copies what is committed and changes nothing; where nothing is committed, or the guest is here, it says so. */
+static void drill(void)
+{
+	RUN(TO_STANDBY, {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(PAGES, 2), "STAGE:2", "standby"},
+	    {EV(CMD_DRILL), "DRILL", "standby"}, {EMPTY(COMMIT, 2), "VERIFY:2", "standby"},
+	    {EV(LINK_LOST), "CLOSE_LINK ABORT_EPOCH:2 EVENT:primary-lost REPORT CLAIM", "claiming"},
+	    {EV(CMD_DRILL), "DRILL", "claiming"},
+	    {CLAIMED(WON), "EVENT:claim-won REPORT ACTIVATE:1", "activating"});
+	static struct remus_actions actions;
+	const struct remus_event asked = EV(CMD_DRILL);
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT_EQUAL(actions.count, 1);
+	CU_ASSERT_EQUAL(actions.list[0].type, REMUS_DO_DRILL);
+	CU_ASSERT(strstr(actions.list[0].text, "activating") != NULL);
+	RUN(TO_SYNCING, {EV(CMD_DRILL), "DRILL", "syncing"});
+	remus_backup_step(&machine, &asked, &actions);
+	CU_ASSERT(strstr(actions.list[0].text, "syncing") != NULL);
+}
+
 static const struct unit_case cases[] = {
 	{"the life of a standby", life},
 	{"hello refused", hello_refused},
@@ -238,10 +330,13 @@ static const struct unit_case cases[] = {
 	{"bad and torn epochs (I2, I3)", bad_and_torn_epochs},
 	{"primary lost: claim first (I5)", primary_lost},
 	{"planned hand-over", hand_over},
+	{"the guest is renewed before its network opens (I12)", renewal},
 	{"the guest died on the primary", guest_died_on_the_primary},
 	{"activation is given up after three", activation_is_given_up_after_three},
 	{"a shut-down guest is never resurrected", guest_shutdown},
 	{"the standby dies", standby_dies},
 	{"every frame in every state", frames_in_every_state},
+	{"randomness is stirred in", entropy_is_stirred},
+	{"a drill", drill},
 };
 UNIT_MAIN("backup machine", cases)

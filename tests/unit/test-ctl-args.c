@@ -55,6 +55,10 @@ static const struct {
 	 "{'verb':'protect','domain':'qemu:/a','to':'[::1]','name':'web-1','interval_ms':10000,"
 	 "'arbiter':'file:/srv/c','on_backup_loss':'hold'}",
 	 "{}"},
+	{"protect qemu:/a --to b --interval 40 --max-interval 40 --on-overload throttle",
+	 "{'verb':'protect','domain':'qemu:/a','to':'b','interval_ms':40,'max_interval_ms':40,"
+	 "'on_overload':'throttle'}",
+	 "{}"},
 	{"protect qemu:/a --to b --egress unix:/s,bind=/t --standby-egress unix:/u --cache-mib 64 --hold-mib "
 	 "8 "
 	 "--tracking soft-dirty --heartbeat 20 --dead 100 --no-wait --arbiter manual",
@@ -63,6 +67,8 @@ static const struct {
 	 "'cache_mib':64,'hold_mib':8,'tracking':'soft-dirty','heartbeat_ms':20,'dead_ms':100,'wait':false,"
 	 "'arbiter':'manual'}",
 	 "{}"},
+	{"protect qemu:/a --to b --renew-wait 0",
+	 "{'verb':'protect','domain':'qemu:/a','to':'b','renew_wait_ms':0}", "{}"},
 	{"protect qemu:/a --to b --interval 25 --interval 25",
 	 "{'verb':'protect','domain':'qemu:/a','to':'b','interval_ms':25}", "{}"},
 };
@@ -133,6 +139,10 @@ static const struct {
 	{"protect qemu:/a --to b --interval -5", "--interval", "\"-5\""},
 	{"protect qemu:/a --to b --interval 99999999999999999999", "--interval", "99999999999999999999"},
 	{"protect qemu:/a --to b --interval 25 --interval 30", "--interval", "twice"},
+	{"protect qemu:/a --to b --on-overload pause", "--on-overload", "\"pause\""},
+	{"protect qemu:/a --to b --max-interval 9", "10 to 600000", "\"9\""},
+	{"protect qemu:/a --to b --interval 100 --max-interval 99", "--max-interval", "100 ms"},
+	{"protect qemu:/a --to b --max-interval 24", "--max-interval", "25 ms"},
 	{"protect qemu:/a --to b --on-backup-loss pause", "--on-backup-loss", "\"pause\""},
 	{"protect qemu:/a --to b --tracking uffd", "--tracking", "\"uffd\""},
 	{"protect qemu:/a --to b --arbiter file:claims", "--arbiter", "absolute"},

@@ -156,6 +156,57 @@ static void domain_table(void)
 	json_decref(domains);
 }
 
+/* An agent that is there, one that isn't, and what one did: nothing that isn't guaranteed may look as if it were. */
+static void agents(void)
+{
+	static const struct {
+		const char *agent, *lines[3], *never;
+	} table[] = {
+		{"{'present':true,'version':'0.1.0','why':''}", {"present, version 0.1.0"}, "NONE"},
+		{"{'present':false,'version':'','why':'it has no port','not_guaranteed':'nothing renews it'}",
+		 {"NONE, it has no port: nothing renews it"},
+		 "present, version"},
+		{"{'present':true,'version':'1','why':'','last':{'renewed':true,'took_ms':14.25,'reseeded':"
+		 "true,"
+		 "'bits':512,'clock':'stepped','offset_ms':312.5,'step_ms':312.5,'slew_ms':0.0,'error_ms':0."
+		 "25,"
+		 "'hooks':{'ran':2,'failed':1,'first_failed':'10-chrony'}}}",
+		 {"random numbers reseeded, clock stepped", "off by -312.500 ms",
+		  "2 programs run in the guest, 1 failed, "
+		  "first 10-chrony"},
+		 "numbers NOT"},
+		{"{'present':true,'version':'1','why':'','last':{'renewed':true,'took_ms':1.0,'reseeded':"
+		 "false,"
+		 "'bits':0,'clock':'failed','offset_ms':0.0,'step_ms':0.0,'slew_ms':0.0,'error_ms':0.0}}",
+		 {"random numbers NOT reseeded, clock failed"},
+		 "numbers reseeded"},
+		{"{'present':true,'version':'1','why':'','last':{'renewed':false}}",
+		 {"NO: the agent has not answered"},
+		 "reseeded"},
+	};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
+		for (int relay = 0; relay < 2; relay++) {
+			json_t *domain = parse(healthy);
+			json_object_set_new(domain, "agent", parse(table[i].agent));
+			if (relay)
+				json_object_set_new(domain, "role", json_string("relay"));
+			CAPTURE(text, ctl_show_domain(out, plain, domain));
+			for (int k = 0; k < 3 && table[i].lines[k]; k++)
+				expect(text, table[i].lines[k]);
+			CU_ASSERT(!strstr(text, table[i].never));
+			free(text);
+			json_decref(domain);
+		}
+	}
+	json_t *domain = parse(healthy);
+	json_object_set_new(domain, "agent", parse(table[1].agent));
+	CAPTURE(text, ctl_show_protected(out, domain));
+	expect(text, "no agent answers in it (remus-agent(8)): nothing renews it");
+	free(text);
+	json_decref(domain);
+}
+
 /* The words that may stand in STATE, for every state there is and with members missing. */
 static void never_looks_healthy(void)
 {
@@ -372,6 +423,7 @@ static const struct unit_case cases[] = {
 	{"table, piped", table_plain},
 	{"table, cut", table_cut},
 	{"table of domains", domain_table},
+	{"agents", agents},
 	{"never looks healthy", never_looks_healthy},
 	{"block of a domain", domain_block},
 	{"one-liners", one_liners},

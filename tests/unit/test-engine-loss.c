@@ -27,8 +27,8 @@ static void either_goes_on(struct rig *r, const char *reason)
 	char winner = rig_survivor(r);
 
 	expect_kinds(&r->primary, "protected backup-lost", "claim-won solo", "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated", "standby-dropped",
-		     winner == 'b');
+	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated not-renewed",
+		     "standby-dropped", winner == 'b');
 	if (reason && !strstr(up_text(&r->primary, "backup-lost"), reason) &&
 	    !strstr(up_text(&r->backup, "primary-lost"), reason)) {
 		printf("\n    neither \"%s\" ", up_text(&r->primary, "backup-lost"));
@@ -78,9 +78,99 @@ static void guest_killed(void)
 	kill(r->guest, SIGKILL);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected guest-lost handed-over");
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
+			       "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
+	rig_end(r);
+}
+
+/* ---- I12 ---- */
+
+/* The guest has an agent, its primary's host is as good as dead, and the backup must take it over. */
+static struct rig *taken_over(struct rig_agent *agent, uint32_t wait_ms, bool deaf)
+{
+	struct rig *r = rig_protected(&(struct rig_options){.agent = agent, .renew_wait_ms = wait_ms});
+
+	CU_ASSERT_FATAL(up_wait_event(&r->primary, "agent"));
+	CU_ASSERT_FATAL(up_wait_committed(&r->backup, r->backup.status.epochs_committed + 3));
+	CU_ASSERT(r->backup.status.agent.present);
+	atomic_store(&agent->deaf, deaf);
+	atomic_store(&agent->behind_ns, INT64_C(700000000));
+	kill(r->guest, SIGKILL);
+	return r;
+}
+
+/* When the backup's guest was first seen outside. */
+static uint64_t first_from_backup(struct rig *r)
+{
+	uint64_t at = 0;
+
+	CU_ASSERT(net_wait(&r->net, 'b', 0));
+	pthread_mutex_lock(&r->net.lock);
+	for (size_t i = 0; i < r->net.count && !at; i++)
+		at = r->net.seen[i].from == 'b' ? r->net.seen[i].at_us : 0;
+	pthread_mutex_unlock(&r->net.lock);
+	return at;
+}
+
+static bool await_count(struct rig_up *up, const char *kind, unsigned count)
+{
+	for (int ms = 0; ms < RIG_PATIENCE_MS && up_count(up, kind) < count; ms++)
+		usleep(1000);
+	return up_count(up, kind) >= count;
+}
+
+static void renewed_before_the_network(void)
+{
+	struct rig_agent agent;
+	struct rig *r = taken_over(&agent, REMUS_AGENT_WAIT_MAX_MS, false);
+
+	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
+	CU_ASSERT(first_from_backup(r) > atomic_load(&agent.renewed_us));
+	CU_ASSERT(await_count(&r->backup, "renewed",
+			      2)); /* the renewal, and its hooks, which the relay hears of */
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
+			       "standby primary-lost claim-won activated renewed renewed");
+	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 1);
+	CU_ASSERT(strstr(up_text(&r->backup, "renewed"), "1 of 2 programs of resume.d failed, 10-late") !=
+		  NULL);
+	/* It was 700 ms behind; what the truth and the way there leave open is far less. */
+	int64_t behind = atomic_load(&agent.behind_ns);
+	CU_ASSERT(behind > -INT64_C(500000000) && behind < INT64_C(500000000));
+	CU_ASSERT_EQUAL(r->backup.status.agent.phase, REMUS_RENEWAL_DONE);
+	CU_ASSERT_EQUAL(r->backup.status.agent.renewed.bits, 512);
+	rig_end(r);
+}
+
+/* An agent that doesn't answer costs the deadline, not the guest; and what it says later is heard. */
+static void network_opens_without_an_answer(void)
+{
+	struct rig_agent agent;
+	struct rig *r = taken_over(&agent, 100, true);
+
+	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
+			       "standby primary-lost claim-won activated not-renewed");
+	CU_ASSERT(first_from_backup(r) > 0);
+	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 0);
+	atomic_store(&agent.deaf, false);
+	CU_ASSERT(await_count(&r->backup, "renewed", 2));
+	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 1);
+	rig_end(r);
+}
+
+/* Not waited for at all: opened at once, renewed beside. */
+static void network_does_not_wait(void)
+{
+	struct rig_agent agent;
+	struct rig *r = taken_over(&agent, 0, true);
+
+	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated");
+	CU_ASSERT(first_from_backup(r) > 0);
+	atomic_store(&agent.deaf, false);
+	CU_ASSERT(await_count(&r->backup, "renewed", 2));
 	rig_end(r);
 }
 
@@ -196,8 +286,8 @@ static void arbiter_comes_back(void)
 
 	expect_kinds(&r->primary, "protected backup-lost claim-unknown refused", "claim-won solo",
 		     "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost claim-unknown", "claim-won activated",
-		     "standby-dropped", winner == 'b');
+	expect_kinds(&r->backup, "standby primary-lost claim-unknown",
+		     "claim-won activated not-renewed", "standby-dropped", winner == 'b');
 	CU_ASSERT(net_wait(&r->net, winner, net_last(&r->net) + 3));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, &gaps));
 	if (winner == 'p')
@@ -220,7 +310,7 @@ static void operator_decides(void)
 	CU_ASSERT_FATAL(up_wait_return(&r->backup));
 	CU_ASSERT_STRING_EQUAL(r->backup.out.word, "active");
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-unknown claim-won activated");
+			       "standby primary-lost claim-unknown claim-won activated not-renewed");
 	rig_check_runs(r->locator);
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
@@ -278,6 +368,9 @@ static const struct unit_case cases[] = {
 	{"a bit to the backup is turned over", byte_turned_over},
 	{"a bit to the primary is turned over", byte_of_an_answer_turned_over},
 	{"the guest is killed", guest_killed},
+	{"renewed before the network opens (I12)", renewed_before_the_network},
+	{"no answer: the network opens at the deadline (I12)", network_opens_without_an_answer},
+	{"not waited for: the network opens at once (I12)", network_does_not_wait},
 	{"the backup is killed in the first full copy", backup_killed_in_full_copy},
 	{"the backup is killed", backup_killed_goes_solo},
 	{"the backup is killed, policy hold", policy_hold},

@@ -108,7 +108,7 @@ static struct remus_qemu_child start_primary(const char *dir, const char *memory
 	args[n] = NULL;
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	CU_ASSERT_EQUAL_FATAL(remus_qemu_find(QEMU, path, &err), 0);
-	CU_ASSERT_EQUAL_FATAL(remus_qemu_spawn(path, args, dir, null, &child, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_qemu_spawn(path, args, dir, null, false, &child, &err), 0);
 	close(null);
 	return child;
 }

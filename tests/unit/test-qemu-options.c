@@ -106,6 +106,8 @@ static void refused(void)
 		{"-device virtio-net-pci,netdev=n0,mac=52:54:00:00:00:01,romfile=shadow", "romfile",
 		 "must be empty"},
 		{"-device virtio-rng-device,foo=1", "foo", "isn't on the list"},
+		{"-device vmgenid,guid=auto,addr=4", "addr", "isn't on the list"},
+		{"-device vmgenid,guid=/etc/passwd", "guid", "not a plain word"},
 		{"-device virtio-rng-device,rng=a,rng=b", "rng", "twice"},
 		{"-device {\"driver\":\"virtio-rng-pci\"}", "-device", "key=value"},
 		{"-global virtio-net-pci.romfile=shadow", "virtio-net-pci.romfile", "isn't on the list"},
@@ -120,6 +122,17 @@ static void refused(void)
 		{"-serial tcp::4444,server", "tcp::4444", "are supported"},
 		{"-chardev tty,id=c,path=/dev/ttyS0 -serial chardev:c", "backend tty", "are supported"},
 		{"-chardev file,id=../x,path=y -serial chardev:c", "-chardev", "well-formed id"},
+		{"-chardev null,id=c -device virtserialport,chardev=c,name=org.remus.agent.0", "-chardev",
+		 "-chardev socket,id=c,path=...,server=on,wait=off"},
+		{"-chardev socket,id=c,path=/a -device virtserialport,chardev=c,name=org.remus.agent.0",
+		 "-chardev", "-chardev socket,id=c,path=...,server=on,wait=off"},
+		{"-chardev socket,id=c,host=h,port=1,server=on -device "
+		 "virtserialport,chardev=c,name=org.remus.agent.0",
+		 "-chardev", "-chardev socket,id=c,path=...,server=on,wait=off"},
+		{"-chardev socket,id=a,path=/a,server=on -chardev socket,id=b,path=/b,server=on -device "
+		 "virtserialport,chardev=a,name=org.remus.agent.0 -device "
+		 "virtserialport,chardev=b,name=org.remus.agent.0",
+		 "virtserialport", "a second port named org.remus.agent.0"},
 		{"-display gtk", "gtk", "-display none"},
 		{"-vga std", "std", "-vga none"},
 		{"-accel hvf", "hvf", "tcg or kvm"},
@@ -141,6 +154,46 @@ static void refused(void)
 		CU_ASSERT(rc < 0 && rc == err.code);
 		UNIT_ASSERT_MESSAGE(err, table[i].word);
 		UNIT_ASSERT_MESSAGE(err, table[i].reason);
+	}
+}
+
+/* Where the agent in the guest is reached: on the primary and on the standby. */
+static void agents(void)
+{
+	static const struct {
+		const char *given, *primary, *standby;
+	} table[] = {
+		{"", "", ""},
+		{"-chardev socket,id=c,path=/a,server=on -device virtserialport,chardev=c,name=org.x", "",
+		 ""},
+		{"-chardev socket,id=c,path=/a,server=on -device "
+		 "virtserialport,chardev=c,name=org.remus.agent.0",
+		 "/a", "/run/remus/vm1/chardev0.sock"},
+		/* relative, after its device, and the second of two */
+		{"-device virtserialport,chardev=d,name=org.remus.agent.0 -chardev file,id=c,path=/log "
+		 "-serial chardev:c "
+		 "-chardev socket,id=d,path=a,server=on,wait=off",
+		 "/home/vm/a", "/run/remus/vm1/chardev1.sock"},
+	};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
+		struct remus_qemu_guest guest;
+		char line[2048];
+
+		snprintf(line, sizeof line, BASE "%s", table[i].given);
+		CU_ASSERT_EQUAL_FATAL(walk(line, &primary, &guest, NULL), 0);
+		CU_ASSERT_STRING_EQUAL(guest.agent, table[i].primary);
+		join(&guest.args, line, sizeof line);
+		remus_qemu_guest_free(&guest);
+		CU_ASSERT_EQUAL_FATAL(walk(line, &standby, &guest, NULL), 0);
+		CU_ASSERT_STRING_EQUAL(guest.agent, table[i].standby);
+		if (*table[i].standby) {
+			char path[160];
+			snprintf(path, sizeof path, "path=%s,server=on,wait=off", table[i].standby);
+			join(&guest.args, line, sizeof line);
+			CU_ASSERT(strstr(line, path) != NULL);
+		}
+		remus_qemu_guest_free(&guest);
 	}
 }
 
@@ -225,6 +278,11 @@ static void rewritten(void)
 		 "virtconsole,chardev=c",
 		 "-chardev socket,id=c -device virtio-serial-pci -device virtconsole,chardev=c",
 		 "-chardev null,id=c -device virtio-serial-pci -device virtconsole,chardev=c"},
+		{"-device vmgenid,guid=324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87,id=generation",
+		 "-device vmgenid,guid=auto,id=generation", NULL},
+		{"-device vmgenid", "-device vmgenid,guid=auto", NULL},
+		{"-object rng-builtin,id=r -device virtio-rng-pci,rng=r,max-bytes=1024,period=1000",
+		 "-object rng-builtin,id=r -device virtio-rng-pci,rng=r,max-bytes=1024,period=1000", NULL},
 		{"-object rng-random,id=r,filename=/dev/random -device virtio-rng-device,rng=r",
 		 "-object rng-random,id=r,filename=/dev/urandom -device virtio-rng-device,rng=r", NULL},
 		{"-netdev dgram,id=n0,local.type=unix,local.path=g,remote.type=unix,remote.path=/h,,1 "
@@ -537,10 +595,16 @@ static void values(void)
 }
 
 static const struct unit_case cases[] = {
-	{"refuses by name and with the reason", refused}, {"says what is lacking", lacking},
-	{"rewrites for the standby", rewritten},	  {"a standby can be protected in its turn", chained},
-	{"every refused option is told", all_at_once},	  {"limits", limits},
-	{"description and files", description},		  {"hostile descriptions", hostile_descriptions},
-	{"firmware patches", firmware_patches},		  {"values", values},
+	{"refuses by name and with the reason", refused},
+	{"says what is lacking", lacking},
+	{"rewrites for the standby", rewritten},
+	{"a standby can be protected in its turn", chained},
+	{"every refused option is told", all_at_once},
+	{"limits", limits},
+	{"description and files", description},
+	{"hostile descriptions", hostile_descriptions},
+	{"firmware patches", firmware_patches},
+	{"values", values},
+	{"the agent's port", agents},
 };
 UNIT_MAIN("qemu-options", cases)

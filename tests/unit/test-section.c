@@ -106,6 +106,50 @@ static void malformed(void)
 	}
 }
 
+/* An AGENT section: out of shape, too long, a wait without bound, a version that would show up in logs. */
+static void agents(void)
+{
+	static const struct {
+		uint32_t wait;
+		uint16_t zero, length;
+		const char *version;
+		size_t bytes;
+		int rc;
+	} table[] = {
+		{500, 0, 5, "0.1.0", 5, 0},
+		{0, 0, 1, "x", 1, 0},
+		{REMUS_AGENT_WAIT_MAX_MS, 0, 31, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 31, 0},
+		{REMUS_AGENT_WAIT_MAX_MS + 1, 0, 1, "x", 1, -EBADMSG},
+		{0, 1, 1, "x", 1, -EBADMSG},
+		{0, 0, 2, "x", 1, -EBADMSG},
+		{0, 0, 0, "", 0, -EBADMSG},
+		{0, 0, 32, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 32, -EBADMSG},
+		{0, 0, 3, "a b", 3, -EBADMSG},
+		{0, 0, 3, "a\0b", 3, -EBADMSG},
+		{0, 0, 3, "a\033b", 3, -EBADMSG},
+	};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
+		struct remus_agent_section out, zero = {0};
+		struct remus_error err = REMUS_ERROR_INIT;
+		uint8_t body[64], again[REMUS_AGENT_SECTION_MAX];
+		remus_put_le32(body, table[i].wait);
+		remus_put_le16(body + 4, table[i].zero);
+		remus_put_le16(body + 6, table[i].length);
+		memcpy(body + 8, table[i].version, table[i].bytes);
+		CU_ASSERT_EQUAL(remus_agent_section_decode(body, 8 + table[i].bytes, &out, &err),
+				table[i].rc);
+		if (table[i].rc) {
+			CU_ASSERT(!memcmp(&out, &zero, sizeof out));
+			continue;
+		}
+		CU_ASSERT_EQUAL(remus_agent_section_encode(&out, again), 8 + table[i].bytes);
+		CU_ASSERT(!memcmp(body, again, 8 + table[i].bytes));
+		for (size_t cut = 0; cut < 8 + table[i].bytes; cut++)
+			CU_ASSERT_EQUAL(remus_agent_section_decode(body, cut, &out, &err), -EBADMSG);
+	}
+}
+
 static void padding(void)
 {
 	uint8_t head[REMUS_SECTION_HEADER];
@@ -123,5 +167,6 @@ static const struct unit_case cases[] = {
 	{"truncations", truncations},
 	{"malformed streams", malformed},
 	{"padding", padding},
+	{"agents (I11)", agents},
 };
 UNIT_MAIN("section", cases)

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What both shells stand on: timers, quantiles, and the feed's rule for failing actions. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "replicator/shell.h"
 #include "unit.h"
 
@@ -145,11 +150,38 @@ static void a_failing_action_ends_its_step(void)
 	CU_ASSERT_STRING_EQUAL(log_text, "<EV_START>DO_PAUSE DO_CAPTURE <EV_SENT><EV_FAILED DO_CAPTURE>");
 }
 
+/* I11: full, it is put aside, and so is the next one, in the older one's place. */
+static void a_full_trace_is_put_aside(void)
+{
+	char dir[] = "/tmp/test-shell-XXXXXX", path[64], older[64];
+	static struct shell_trace trace;
+	struct stat st;
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+	snprintf(path, sizeof path, "%s/trace", dir);
+	snprintf(older, sizeof older, "%s.1", path);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		CU_ASSERT(!ftruncate(fd, SHELL_TRACE_MAX - 100 * (i + 1))); /* a hole: takes no room */
+		close(fd);
+		CU_ASSERT_EQUAL_FATAL(shell_trace_open(&trace, path, NULL), 0);
+		for (int line = 0; line < 20; line++)
+			shell_trace_epoch(&trace, "release", 1);
+		CU_ASSERT(!stat(path, &st) && st.st_size > 0 && st.st_size < 1000);
+		CU_ASSERT(!stat(older, &st) && st.st_size <= SHELL_TRACE_MAX && st.st_size > 1000);
+		shell_trace_close(&trace);
+	}
+	unlink(path);
+	unlink(older);
+	rmdir(dir);
+}
+
 static const struct unit_case cases[] = {
 	{"timers come in time", timers_come_in_time},
 	{"quantiles are of the last values", quantiles_are_of_the_last_values},
 	{"shares are of the last minute", shares_are_of_the_last_minute},
 	{"a clock that is set is told of", a_clock_that_is_set_is_told_of},
 	{"a failing action ends its step", a_failing_action_ends_its_step},
+	{"a full trace is put aside (I11)", a_full_trace_is_put_aside},
 };
 UNIT_MAIN("shell", cases)

@@ -49,7 +49,7 @@ static void begin(void)
 	memset(&standby, 0, sizeof standby);
 	standby.base.ops = &memory_ops;
 	memset(&totals, 0, sizeof totals);
-	staging_init(&staging, PAGES);
+	staging_init(&staging, PAGES, 0);
 }
 
 /* A frame as the link would hand it over. */
@@ -238,7 +238,8 @@ static void malformed_state(void)
 		{REMUS_SECTION_CLOCK, 0, 0, -EBADMSG, "5 bytes of clock facts"},
 		{999, 0, 0, -EBADMSG, "no device state"}, /* optional and unknown: skipped */
 		{999, REMUS_SECTION_MANDATORY, 0, -EBADMSG, "999"},
-		{REMUS_SECTION_ADDRESSES, 0, 0, -EBADMSG, ""}, /* "state" is no table */
+		{REMUS_SECTION_ADDRESSES, 0, 0, -EBADMSG, ""},	/* "state" is no table */
+		{REMUS_SECTION_AGENT, 0, 0, -EBADMSG, "AGENT"}, /* ... and no agent */
 	};
 
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
@@ -260,6 +261,29 @@ static void malformed_state(void)
 	CU_ASSERT_EQUAL(staging_verify(&staging, 1, &totals, &err), -EBADMSG);
 	UNIT_ASSERT_MESSAGE(err, "no device state");
 	staging_clear(&staging);
+}
+
+/* The agent of an epoch is that epoch's: one without it has none, whatever the one before had. */
+static void agents_come_and_go(void)
+{
+	const struct remus_agent_section agent = {.wait_ms = 500, .version = "0.1.0"};
+	uint8_t body[REMUS_AGENT_SECTION_MAX], state[128];
+
+	begin();
+	for (uint64_t epoch = 1; epoch <= 3; epoch++) {
+		add_page(epoch, 1, 1);
+		size_t n = section(state, REMUS_SECTION_DEVICE, REMUS_SECTION_MANDATORY, "state", 5);
+		if (epoch != 2)
+			n += section(state + n, REMUS_SECTION_AGENT, 0, (const char *)body,
+				     remus_agent_section_encode(&agent, body));
+		CU_ASSERT_EQUAL(add(epoch, REMUS_FRAME_STATE, state, n, NULL), 0);
+		CU_ASSERT_EQUAL(staging_verify(&staging, epoch, &totals, NULL), 0);
+		CU_ASSERT_STRING_EQUAL(staging.agent.version, epoch == 2 ? "" : "0.1.0");
+		CU_ASSERT_EQUAL(staging.agent.wait_ms, epoch == 2 ? 0 : 500);
+		staging_clear(&staging);
+		memset(&totals, 0, sizeof totals);
+	}
+	CU_ASSERT_STRING_EQUAL(staging.agent.version, "");
 }
 
 static void state_comes_in_pieces(void)
@@ -339,6 +363,7 @@ static const struct unit_case cases[] = {
 	{"wrong epochs", wrong_epochs},
 	{"malformed pages", malformed_pages},
 	{"malformed state", malformed_state},
+	{"agents come and go (I3)", agents_come_and_go},
 	{"state comes in pieces", state_comes_in_pieces},
 	{"caps", caps},
 	{"a failed commit keeps the epoch", failed_commit_keeps_the_epoch},

@@ -8,50 +8,44 @@
 #include "unit.h"
 #include "xen-fake.h"
 
-#define MS 1000u
+/* What a guest's requests about nothing have: START "", READ "control/shutdown", END "F"; and with WRITE. */
+enum {
+	NOTHING = 3 * sizeof(struct xsd_sockmsg) + 1 + sizeof "control/shutdown" + 2,
+	SUSPEND = NOTHING + sizeof(struct xsd_sockmsg) + sizeof "control/shutdown",
+};
 
-/* What a guest's three requests about nothing have: START "", READ "control/shutdown", END "F". */
-enum { EMPTY_READ = 3 * sizeof(struct xsd_sockmsg) + 1 + sizeof "control/shutdown" + 2 };
-
+/* A guest's epochs: what it asks for before it is looked at, then until it is resumed anew. */
 static void test_ring(void)
 {
-	struct xenstore_domain_interface page = {.req_prod = UINT32_MAX - 20, .req_cons = UINT32_MAX - 20};
+	struct xenstore_domain_interface page = {.req_prod = UINT32_MAX - 20};
 	struct remus_xen_ring ring = {.page = &page};
-	uint32_t from = page.req_prod;
-
-	CU_ASSERT(remus_xen_ring_settled(&ring, 0)); /* nobody was resumed */
-	remus_xen_ring_mark(&ring);
 	static const struct {
-		uint64_t ms;
-		uint32_t asked, taken; /* request bytes since the resume, and those that xenstored has read */
-		uint32_t answered, read;
-		bool settled;
-	} steps[] = {
-		{1, 0, 0, 0, 0, false},
-		{500, 0, 0, 0, 0, false}, /* quiet, but it has not read yet */
-		{501, 17, 0, 0, 0, false},
-		{502, 17, 17, 17, 17, false},
-		{503, EMPTY_READ, EMPTY_READ, 60, 60, false}, /* just read: another event may follow */
-		{512, EMPTY_READ, EMPTY_READ, 60, 60, false},
-		{513, EMPTY_READ, EMPTY_READ, 60, 60, true},
-		{514, EMPTY_READ + 17, EMPTY_READ + 17, 60, 60, false}, /* it does */
-		{600, 2 * EMPTY_READ, 2 * EMPTY_READ, 90, 60, false},	/* an answer that it has not read */
-		{700, 2 * EMPTY_READ, 2 * EMPTY_READ, 90, 90, false},
-		{709, 2 * EMPTY_READ, 2 * EMPTY_READ, 90, 90, false},
-		{710, 2 * EMPTY_READ, 2 * EMPTY_READ, 90, 90, true},
+		uint32_t before, after;
+		unsigned behind; /* when it is looked at */
+	} epochs[] = {
+		{0, SUSPEND, 1},		 /* its own answer */
+		{17, NOTHING - 17 + SUSPEND, 2}, /* it had to be asked too early once */
+		{NOTHING, SUSPEND, 1},		 /* one read for each epoch: it does not catch up */
+		{2 * NOTHING, SUSPEND, 0},	 /* and now it does */
+		{NOTHING, 5000 + SUSPEND, 0},	 /* other requests than these */
+		{0, SUSPEND, 1},
+		{0, SUSPEND, 2},
+		{0, SUSPEND, 3},
+		{0, SUSPEND, 4},
+		{3 * NOTHING, SUSPEND, 2},
 	};
-	for (size_t i = 0; i < REMUS_ARRAY_SIZE(steps); i++) {
-		page.req_prod = from + steps[i].asked;
-		page.req_cons = from + steps[i].taken;
-		page.rsp_prod = steps[i].answered;
-		page.rsp_cons = steps[i].read;
-		bool settled = remus_xen_ring_settled(&ring, (1000 + steps[i].ms) * MS);
-		if (settled != steps[i].settled)
-			printf("\n    at %d ms: %d\n", (int)steps[i].ms, settled);
-		CU_ASSERT_EQUAL(settled, steps[i].settled);
+
+	CU_ASSERT_EQUAL(remus_xen_ring_behind(&ring), 0); /* it was never resumed */
+	remus_xen_ring_mark(&ring);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(epochs); i++) {
+		page.req_prod += epochs[i].before;
+		unsigned behind = remus_xen_ring_behind(&ring);
+		if (behind != epochs[i].behind)
+			printf("\n    epoch %zu: %u", i, behind);
+		CU_ASSERT_EQUAL(behind, epochs[i].behind);
+		page.req_prod += epochs[i].after;
+		remus_xen_ring_mark(&ring);
 	}
-	remus_xen_ring_mark(&ring); /* resumed again */
-	CU_ASSERT(!remus_xen_ring_settled(&ring, 2000 * MS));
 }
 
 struct rig {
@@ -137,7 +131,7 @@ static void test_called_off(void)
 }
 
 static const struct unit_case cases[] = {
-	{"a guest that has read what its answer left over may be asked again", test_ring},
+	{"how far a guest is behind xenstore", test_ring},
 	{"when a guest began to stop", test_when_it_began},
 	{"somebody else's request is left alone", test_somebody_elses_request},
 	{"a request that nobody waits for is called off", test_called_off},

@@ -12,6 +12,7 @@ enum ctl_exit {
 	CTL_REFUSED = 5,     /* the guest or the peer doesn't fit */
 	CTL_UNPROTECTED = 6, /* status --check: a domain that should be protected isn't */
 	CTL_TIMEOUT = 7,     /* no answer in time: what was asked for may still happen */
+	CTL_OVERLOADED = 8,  /* status --check: all are protected, but the link can't keep up with one */
 };
 
 /* The exit status for a negative errno code that an answer carries. */

@@ -12,10 +12,15 @@
 #include "verb.h"
 #include "remus/link.h"
 #include "remus/util.h"
+#include "remus/wire.h"
 
 static const struct ctl_option options[] = {
 	CTL_PROTECTION_OPTIONS,
 	{"interval", "interval_ms", CTL_NUMBER, "MS", 1, 10000, .help = "length of an epoch"},
+	{"max-interval", "max_interval_ms", CTL_NUMBER, "MS", 10, 600000,
+	 .help = "what the link may stretch it to before it is overload"},
+	{"on-overload", "on_overload", CTL_WORD, "stretch|throttle|drop", .words = "stretch throttle drop",
+	 .help = "and then: stretch on, slow the guest, or end protection"},
 	{"on-backup-loss", "on_backup_loss", CTL_WORD, "solo|hold", .words = "solo hold",
 	 .help = "go on alone, or hold the guest's output"},
 	{"clock", "clock", CTL_WORD, "step|slew", .words = "step slew",
@@ -24,6 +29,8 @@ static const struct ctl_option options[] = {
 	{"heartbeat", "heartbeat_ms", CTL_NUMBER, "MS", 1, 60000, .help = "period of the heartbeats"},
 	{"dead", "dead_ms", CTL_NUMBER, "MS", 10, 600000,
 	 .help = "silence that means the other host is dead"},
+	{"renew-wait", "renew_wait_ms", CTL_NUMBER, "MS", 0, REMUS_AGENT_WAIT_MAX_MS,
+	 .help = "after a failover the guest's network waits for its agent, at most so long"},
 	{"no-wait", "wait", CTL_OFF, .help = "return once the engine runs, not yet protected"},
 	{NULL},
 };
@@ -43,6 +50,14 @@ static int check(const struct ctl_call *call, struct remus_error *err)
 			"--dead %lld ms is less than two heartbeats of %lld ms: one late heartbeat would "
 			"look like a dead host",
 			(long long)dead_ms, (long long)beat_ms);
+	const json_t *interval = json_object_get(request, "interval_ms"),
+		     *most = json_object_get(request, "max_interval_ms");
+	json_int_t interval_ms = interval ? json_integer_value(interval) : 25;
+	if (rc == 0 && most && json_integer_value(most) < interval_ms)
+		rc = remus_fail(
+			err, -EINVAL,
+			"--max-interval %lld ms is less than the interval of %lld ms that it is the bound of",
+			(long long)json_integer_value(most), (long long)interval_ms);
 	return rc;
 }
 

@@ -78,6 +78,18 @@ static void epochs(const struct block *b)
 	FIELD(b, "lag", "%s", ctl_us(lag.text, ctl_get_ms(b->domain, "lag_ms")));
 }
 
+static void overload(const struct block *b)
+{
+	if (!ctl_get(b->domain, "overload"))
+		return;
+	FIELD(b, "overload", "%s: the last epoch took %.1f ms, of %" PRIu64 " that it may; policy %s",
+	      ctl_is_overloaded(b->domain) ? "YES" : "no", ctl_get_real(b->domain, "overload.interval_ms"),
+	      count(b, "overload.max_interval_ms"), word(b, "overload.policy"));
+	if (count(b, "overload.throttle_percent"))
+		FIELD(b, "throttled", "the guest stands still for %" PRIu64 " %% of the time",
+		      count(b, "overload.throttle_percent"));
+}
+
 static void times(const struct block *b)
 {
 	struct number n[8];
@@ -208,6 +220,41 @@ static void failover(const struct block *b)
 		      ctl_get_real(b->domain, "failover.activate_ms"));
 }
 
+/* The agent in the guest: there or not, and what it did when the guest was activated here. */
+static void agent(const struct block *b)
+{
+	const char *version = ctl_get_text(b->domain, "agent.version"),
+		   *why = ctl_get_text(b->domain, "agent.why"),
+		   *clock = ctl_get_text(b->domain, "agent.last.clock");
+
+	if (!ctl_get(b->domain, "agent"))
+		return;
+	if (json_is_true(ctl_get(b->domain, "agent.present")))
+		FIELD(b, "agent", "present, version %s", version);
+	else if (!clock[0])
+		FIELD(b, "agent", "NONE%s%s: %s", why[0] ? ", " : "", why,
+		      ctl_get_text(b->domain, "agent.not_guaranteed"));
+	if (clock[0])
+		FIELD(b, "renewed",
+		      "%.1f ms after activation: %s, clock %s (was off by %+.3f ms, within %.3f; set forward "
+		      "%.3f, "
+		      "slewed %+.3f)",
+		      ctl_get_real(b->domain, "agent.last.took_ms"),
+		      json_is_true(ctl_get(b->domain, "agent.last.reseeded")) ? "random numbers reseeded"
+									      : "random numbers NOT reseeded",
+		      clock, -ctl_get_real(b->domain, "agent.last.offset_ms"),
+		      ctl_get_real(b->domain, "agent.last.error_ms"),
+		      ctl_get_real(b->domain, "agent.last.step_ms"),
+		      ctl_get_real(b->domain, "agent.last.slew_ms"));
+	else if (ctl_get(b->domain, "agent.last"))
+		FIELD(b, "renewed", "NO: the agent has not answered since the activation");
+	if (ctl_get(b->domain, "agent.last.hooks"))
+		FIELD(b, "resume.d", "%" PRIu64 " programs run in the guest, %" PRIu64 " failed%s%s",
+		      count(b, "agent.last.hooks.ran"), count(b, "agent.last.hooks.failed"),
+		      count(b, "agent.last.hooks.failed") ? ", first " : "",
+		      ctl_get_text(b->domain, "agent.last.hooks.first_failed"));
+}
+
 static void identity(const struct block *b)
 {
 	FIELD(b, "session", "%s, generation %" PRIu64, word(b, "session"), count(b, "generation"));
@@ -217,8 +264,8 @@ static void identity(const struct block *b)
 void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
 {
 	static void (*const parts[])(const struct block *) = {
-		state,	       warnings, sync_round, epochs, times,    standing, traffic,
-		link_and_peer, clocks,	 tracking,   memory, failover, identity,
+		state,	       warnings, sync_round, epochs, overload, times,	 standing, traffic,
+		link_and_peer, clocks,	 tracking,   memory, agent,    failover, identity,
 	};
 	const struct block b = {out, screen, domain};
 	bool relay = !strcmp(word(&b, "role"), "relay");
@@ -228,6 +275,6 @@ void ctl_show_domain(FILE *out, struct ctl_screen screen, const json_t *domain)
 	ctl_print_clean(out, word(&b, "domain"));
 	fputs(")\n", out);
 	for (size_t i = 0; i < REMUS_ARRAY_SIZE(parts); i++)
-		if (!relay || parts[i] == state || parts[i] == traffic)
+		if (!relay || parts[i] == state || parts[i] == traffic || parts[i] == agent)
 			parts[i](&b);
 }

@@ -12,6 +12,11 @@ bool ctl_is_protected(const json_t *domain)
 	return json_is_true(json_object_get(domain, "protected"));
 }
 
+bool ctl_is_overloaded(const json_t *domain)
+{
+	return ctl_is_protected(domain) && json_is_true(ctl_get(domain, "overload.now"));
+}
+
 static bool one_of(const char *word, const char *const *words)
 {
 	for (; *words; words++)
@@ -135,6 +140,18 @@ static void show_alarm(FILE *out, const json_t *domain)
 	fputc('\n', out);
 }
 
+static void show_overload(FILE *out, const json_t *domain)
+{
+	ctl_print_clean(out, ctl_get_word(domain, "name"));
+	fprintf(out,
+		" is protected, but OVERLOADED: a checkpoint takes %.0f ms, more than the %llu that it may "
+		"(policy ",
+		ctl_get_real(domain, "overload.interval_ms"),
+		(unsigned long long)ctl_get_count(domain, "overload.max_interval_ms"));
+	ctl_print_clean(out, ctl_get_word(domain, "overload.policy"));
+	fputs(")\n", out);
+}
+
 void ctl_show_alarms(FILE *out, const json_t *domains)
 {
 	size_t i;
@@ -144,6 +161,8 @@ void ctl_show_alarms(FILE *out, const json_t *domains)
 	{
 		if (!ctl_is_protected(domain) && !is_over(domain))
 			show_alarm(out, domain);
+		if (ctl_is_overloaded(domain))
+			show_overload(out, domain);
 	}
 }
 
@@ -236,6 +255,11 @@ void ctl_show_protected(FILE *out, const json_t *domain)
 	{
 		fputs("warning: ", out);
 		ctl_print_clean(out, ctl_get_word(warning, "text"));
+		fputc('\n', out);
+	}
+	if (ctl_get(domain, "agent") && !json_is_true(ctl_get(domain, "agent.present"))) {
+		fputs("note on the guest: no agent answers in it (remus-agent(8)): ", out);
+		ctl_print_clean(out, ctl_get_text(domain, "agent.not_guaranteed"));
 		fputc('\n', out);
 	}
 	if (note[0]) {

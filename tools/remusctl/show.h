@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include "table.h"
 
+bool ctl_is_overloaded(const json_t *domain);
 bool ctl_is_protected(const json_t *domain);
 /* Must somebody be woken? Not for a guest that isn't here (any more) nor for one whose operator wanted it so. */
 bool ctl_should_be_protected(const json_t *domain);

@@ -6,7 +6,8 @@
 
 static const struct ctl_option options[] = {
 	{"json", NULL, CTL_FLAG, .help = "print remusd's answer as it is"},
-	{"check", NULL, CTL_FLAG, .help = "exit with 6 if a domain that should be protected isn't"},
+	{"check", NULL, CTL_FLAG,
+	 .help = "exit with 6 if a domain that should be protected isn't, 8 if one is overloaded"},
 	{NULL},
 };
 
@@ -21,6 +22,25 @@ static bool all_protected(const json_t *domains)
 			return false;
 	}
 	return true;
+}
+
+static bool any_overloaded(const json_t *domains)
+{
+	size_t i;
+	json_t *domain;
+
+	json_array_foreach(domains, i, domain)
+	{
+		if (ctl_is_overloaded(domain))
+			return true;
+	}
+	return false;
+}
+
+/* --check */
+static enum ctl_exit verdict(const json_t *domains)
+{
+	return !all_protected(domains) ? CTL_UNPROTECTED : any_overloaded(domains) ? CTL_OVERLOADED : CTL_OK;
 }
 
 static void show(const struct ctl_call *call, const json_t *answer)
@@ -51,8 +71,8 @@ static int run(const struct ctl_call *call)
 	if (status)
 		return status;
 	show(call, answer);
-	if (ctl_flag(call, "check") && !all_protected(json_object_get(answer, "domains")))
-		status = CTL_UNPROTECTED;
+	if (ctl_flag(call, "check"))
+		status = verdict(json_object_get(answer, "domains"));
 	json_decref(answer);
 	return status;
 }

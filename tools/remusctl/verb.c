@@ -5,8 +5,8 @@
 #include <string.h>
 
 const struct ctl_verb *const ctl_verbs[] = {
-	&ctl_preflight, &ctl_protect, &ctl_unprotect, &ctl_failover, &ctl_status, &ctl_list, &ctl_events,
-	&ctl_attach,	&ctl_detach,  &ctl_keys,      &ctl_version,  &ctl_help,	  NULL,
+	&ctl_preflight, &ctl_protect, &ctl_unprotect, &ctl_failover, &ctl_drill,   &ctl_status, &ctl_list,
+	&ctl_events,	&ctl_attach,  &ctl_detach,    &ctl_keys,     &ctl_version, &ctl_help,	NULL,
 };
 
 const struct ctl_verb *ctl_verb_find(const char *name)

@@ -58,8 +58,8 @@ struct ctl_verb {
 	const char *notes; /* more help, or NULL */
 };
 
-extern const struct ctl_verb ctl_preflight, ctl_protect, ctl_unprotect, ctl_failover, ctl_status, ctl_list,
-	ctl_events, ctl_attach, ctl_detach, ctl_keys, ctl_version, ctl_help;
+extern const struct ctl_verb ctl_preflight, ctl_protect, ctl_unprotect, ctl_failover, ctl_drill, ctl_status,
+	ctl_list, ctl_events, ctl_attach, ctl_detach, ctl_keys, ctl_version, ctl_help;
 extern const struct ctl_verb *const ctl_verbs[]; /* in the order of the help, NULL-terminated */
 /* Options of every verb that sends a request. */
 extern const struct ctl_option ctl_common_options[];

@@ -4,11 +4,13 @@
  * child's last words ("armed") are read whole or not at all.
  *
  * When the daemon dies the pair shows EOF: a session under way is ended in order (nobody could steer it any
- * more), and the guest's network is forwarded by an orphan until the guest ends or a new daemon takes over.
+ * more), and the guest's network is forwarded by an orphan until the guest ends or a new daemon takes over. A receiver that
+ * waits for its arbiter goes on with that (orphan.c).
  */
 #include "remusd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,24 +52,70 @@ json_t *message_receive(int fd, int *error)
 	return message;
 }
 
+static void put_in_place(struct child *c, int fd)
+{
+	if (fd < 0)
+		return;
+	dup2(fd, c->fd);
+	fcntl(c->fd, F_SETFD, FD_CLOEXEC);
+	close(fd);
+}
+
+static bool undecided(const struct child *c)
+{
+	return c->session->role == ROLE_RECEIVER &&
+	       (!strcmp(c->state, "claiming") || !strcmp(c->state, "activating"));
+}
+
+/* What the next daemon must know is in the record, which is ours now. */
+static void record_orphan(struct child *c)
+{
+	c->session->pid = getpid();
+	record_amend(c->options, c->session, c->state);
+}
+
+static void daemon_is_gone(struct child *c)
+{
+	int quiet = undecided(c) ? orphan_listen(c->dir) : -1;
+
+	c->orphan = true;
+	c->waits_for_another = quiet >= 0;
+	if (c->waits_for_another) {
+		remus_warn("the daemon is gone: asking the arbiter on, this host may have all that is left "
+			   "of the "
+			   "guest");
+		record_orphan(c);
+	} else {
+		remus_warn("the daemon is gone: ending protection, forwarding the guest's network on");
+		quiet = eventfd(0, EFD_CLOEXEC); /* so that poll(2) doesn't spin on the EOF */
+	}
+	put_in_place(c, quiet);
+}
+
+static void look_for_another(struct child *c)
+{
+	int fd = c->waits_for_another ? orphan_adopted(c->fd, c->dir) : -1;
+
+	if (fd < 0)
+		return;
+	put_in_place(c, fd);
+	c->orphan = c->waits_for_another = false;
+	remus_info("a new daemon has taken this process over");
+}
+
 static enum remus_command next_command(void *context)
 {
 	struct child *c = context;
 	int error;
 
-	if (c->orphan)
+	if (c->orphan) {
+		look_for_another(c);
 		return REMUS_COMMAND_NONE;
+	}
 	json_t *message = message_receive(c->fd, &error);
 	if (!message && error == 0) {
-		remus_warn("the daemon is gone: ending protection, forwarding the guest's network on");
-		c->orphan = true;
-		int quiet =
-			eventfd(0, EFD_CLOEXEC); /* in its place, so that poll(2) doesn't spin on the EOF */
-		if (quiet >= 0) {
-			dup2(quiet, c->fd);
-			close(quiet);
-		}
-		return REMUS_COMMAND_QUIT;
+		daemon_is_gone(c);
+		return c->waits_for_another ? REMUS_COMMAND_NONE : REMUS_COMMAND_QUIT;
 	}
 	if (!message)
 		return REMUS_COMMAND_NONE;
@@ -75,9 +123,8 @@ static enum remus_command next_command(void *context)
 		const char *word;
 		enum remus_command command;
 	} commands[] = {
-		{"unprotect", REMUS_COMMAND_UNPROTECT},
-		{"failover", REMUS_COMMAND_FAILOVER},
-		{"force", REMUS_COMMAND_FORCE},
+		{"unprotect", REMUS_COMMAND_UNPROTECT}, {"failover", REMUS_COMMAND_FAILOVER},
+		{"drill", REMUS_COMMAND_DRILL},		{"force", REMUS_COMMAND_FORCE},
 		{"quit", REMUS_COMMAND_QUIT},
 	};
 	const char *word = json_string_value(json_object_get(message, "cmd"));
@@ -92,6 +139,8 @@ static enum remus_command next_command(void *context)
 	for (size_t i = 0; word && i < REMUS_ARRAY_SIZE(commands); i++)
 		if (!strcmp(word, commands[i].word))
 			found = commands[i].command;
+	if (found == REMUS_COMMAND_DRILL)
+		c->drill_ms = drill_ms(message);
 	json_decref(message);
 	if (found == REMUS_COMMAND_QUIT)
 		c->quit = true;
@@ -107,6 +156,10 @@ static void send_status(void *context, const struct remus_status *status)
 		c->session->guest_pid = status->guest_pid;
 	if (status->locator[0])
 		snprintf(c->session->locator, sizeof c->session->locator, "%s", status->locator);
+	bool changed = strcmp(c->state, status->state) != 0;
+	snprintf(c->state, sizeof c->state, "%s", status->state);
+	if (c->waits_for_another && changed)
+		record_orphan(c);
 	message_send(c->fd, json_pack("{s:s, s:o}", "t", "status", "status", status_json(status)));
 }
 
@@ -167,6 +220,17 @@ static const char *standby_dir(void *context)
 	return ((struct child *)context)->dir;
 }
 
+static uint64_t how_long(void *context)
+{
+	return ((struct child *)context)->drill_ms;
+}
+
+static void drilled(void *context, const struct remus_drill *drill)
+{
+	message_send(((struct child *)context)->fd,
+		     json_pack("{s:s, s:o}", "t", "drilled", "result", drill_json(drill)));
+}
+
 void child_supervisor(struct child *child, struct remus_supervisor *out)
 {
 	*out = (struct remus_supervisor){
@@ -178,6 +242,8 @@ void child_supervisor(struct child *child, struct remus_supervisor *out)
 		.armed = send_armed,
 		.admit = admit,
 		.standby_dir = standby_dir,
+		.drill_ms = how_long,
+		.drilled = drilled,
 	};
 }
 
@@ -197,6 +263,12 @@ void child_failed(struct child *child, const struct remus_error *err)
 		     json_pack("{s:s, s:i, s:s}", "t", "failed", "code", err->code, "message", err->message));
 }
 
+int child_exit(struct child *child, int status)
+{
+	message_send(child->fd, json_pack("{s:s, s:i}", "t", "exit", "status", status));
+	return status;
+}
+
 void child_outcome(struct child *child, const struct remus_outcome *out)
 {
 	if (child->orphan) { /* no daemon to keep the record */
@@ -204,7 +276,7 @@ void child_outcome(struct child *child, const struct remus_outcome *out)
 		child->session->outcome = true;
 		child->session->pid = getpid();
 		child->session->active |= out->guest_here && child->session->role == ROLE_RECEIVER;
-		record_write(child->options, child->session);
+		record_amend(child->options, child->session, out->word);
 		return;
 	}
 	message_send(child->fd,

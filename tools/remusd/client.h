@@ -6,7 +6,16 @@
 #include "remus/control.h"
 #include "remusd.h"
 
-enum wait { WAIT_NONE, WAIT_PROTECT, WAIT_UNPROTECT, WAIT_FAILOVER, WAIT_ATTACH, WAIT_CHECK, WAIT_EVENTS };
+enum wait {
+	WAIT_NONE,
+	WAIT_PROTECT,
+	WAIT_UNPROTECT,
+	WAIT_FAILOVER,
+	WAIT_ATTACH,
+	WAIT_CHECK,
+	WAIT_DRILL,
+	WAIT_EVENTS
+};
 
 struct client {
 	struct client *next;
@@ -28,6 +37,8 @@ void client_error(struct client *client, int code, const char *message);
 int request_check(const json_t *request, struct remus_error *err);
 /* checks.c */
 void verb_check(struct daemon *d, struct client *client, json_t *request);
+/* drills.c */
+void verb_drill(struct daemon *d, struct client *client, json_t *request);
 /* Carry out a request: answer at once, or set client->wait. */
 void verb_run(struct daemon *d, struct client *client, json_t *request);
 

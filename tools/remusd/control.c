@@ -158,6 +158,12 @@ static void tell(struct client *c, struct session *s, const json_t *end)
 		else if (in_state(s, "relay"))
 			client_ok(c, session_json(s));
 		return;
+	case WAIT_DRILL: /* drill_over() answers */
+		if (end)
+			client_error(c, code, reason_of(s, end));
+		else if (remus_now_us() > c->deadline_us)
+			client_error(c, -ETIMEDOUT, "the drill did not end in time; see remusd's log");
+		return;
 	case WAIT_CHECK: /* control_check_done() answers */
 	case WAIT_NONE:
 	case WAIT_EVENTS:

@@ -30,7 +30,9 @@
 bool session_wait(struct session *s)
 {
 	for (int waited = 0; waited < 1000; waited += 5) {
-		if (waitpid(s->pid, NULL, WNOHANG) == s->pid) {
+		if (s->adopted ? kill(s->pid, 0) < 0 && errno == ESRCH
+			       : waitpid(s->pid, NULL, WNOHANG) == s->pid) {
+			s->adopted = s->reaping = false;
 			close(s->fd);
 			s->fd = -1;
 			s->pid = 0;
@@ -121,7 +123,9 @@ static void receiver_died(struct daemon *d, struct session *s)
 		      s->detached ? "the operator dropped the standby that waited for its arbiter"
 				  : "the receiver died: its standby is killed and never runs");
 	json_object_set_new(s->status, "state", json_string("dropped"));
-	if (s->guest_pid > 0)
+	if (s->guest_started) /* not of ours: its pid may be another's by now */
+		process_end(s->guest_pid, s->guest_started, SIGKILL, 0);
+	else if (s->guest_pid > 0)
 		kill(s->guest_pid,
 		     SIGKILL); /* our own grandchild, reaped by us alone: the pid can't be another's */
 	spawn_sweep(d, s->dir);
@@ -180,14 +184,39 @@ void session_reap(struct daemon *d, pid_t pid, int wait_status)
 	}
 }
 
+void session_adopted_ended(struct daemon *d, struct session *s)
+{
+	int status = s->last_word >= 0 ? s->last_word << 8 : SIGKILL;
+
+	s->adopted = false;
+	session_reap(d, s->pid, status);
+}
+
+/* A receiver that waits for its arbiter may hold the last copy of its guest: it goes on by itself (orphan.c). */
+static void let_undecided_be(struct daemon *d, struct session *s)
+{
+	remus_warn("%s: its process (pid %d) waits for the arbiter, and goes on without remusd", s->name,
+		   (int)s->pid);
+	record_write(&d->options, s);
+	close(s->fd);
+	s->fd = -1;
+	s->pid = 0;
+}
+
 void sessions_stop(struct daemon *d, int deadline_ms)
 {
 	uint64_t end = remus_now_us() + (uint64_t)deadline_ms * 1000;
 	bool left;
 
 	d->stopping = true;
-	for (struct session *s = d->sessions; s; s = s->next)
-		session_command(s, "quit");
+	for (struct session *s = d->sessions; s; s = s->next) {
+		if (s->pid)
+			session_readable(d, s);
+		if (s->pid && s->role == ROLE_RECEIVER && receiver_undecided(s->status))
+			let_undecided_be(d, s);
+		else
+			session_command(s, "quit");
+	}
 	do {
 		int status;
 		pid_t pid;

@@ -97,8 +97,12 @@ static int fill_config(struct child *child, struct setup *s, bool recover, struc
 		!strcmp(wanted_text(r, "on_backup_loss", "solo"), "hold") ? REMUS_LOSS_HOLD : REMUS_LOSS_SOLO;
 	c->clock_policy =
 		!strcmp(wanted_text(r, "clock", "step"), "slew") ? REMUS_CLOCK_SLEW : REMUS_CLOCK_STEP;
+	c->machine.max_interval_us = wanted_number(r, "max_interval_ms", 0) * 1000;
+	c->machine.on_overload = wanted_overload(r);
+	c->staging_bytes = child->options->staging_bytes;
 	c->link.heartbeat_ms = (uint32_t)wanted_number(r, "heartbeat_ms", REMUS_DEFAULT_HEARTBEAT_MS);
 	c->link.dead_ms = (uint32_t)wanted_number(r, "dead_ms", REMUS_DEFAULT_DEAD_MS);
+	c->renew_wait_ms = (uint32_t)wanted_number(r, "renew_wait_ms", REMUS_DEFAULT_RENEW_WAIT_MS);
 	c->cache_bytes = wanted_number(r, "cache_mib", 128) << 20;
 	c->threads = sysconf(_SC_NPROCESSORS_ONLN) > 1; /* on one processor it would only be in the way */
 	c->recover = recover;
@@ -213,6 +217,31 @@ static int take_back(struct child *child, struct setup *s, struct remus_outcome 
 	return rc;
 }
 
+/* After a crash or a reboot of this host: nothing is started here, whoever has the guest. Asked, not claimed: a claim
+ * would keep the backup from taking over. */
+static void tell_who_has_it(struct child *child, struct setup *s)
+{
+	struct remus_error why = REMUS_ERROR_INIT;
+	struct remus_supervisor supervisor;
+	char text[1024];
+	int rc = 0;
+
+	child_supervisor(child, &supervisor);
+	if (child->session->armed) {
+		rc = fill_config(child, s, true, &why);
+		if (rc == 0)
+			rc = s->arbiter->ops->check(s->arbiter, &s->config.key, &why);
+	}
+	snprintf(text, sizeof text,
+		 "the guest that was protected here is gone, and nothing is started in its place: %s%.700s",
+		 !child->session->armed ? "the backup had nothing of it yet"
+		 : rc == 0	   ? "its backup may take it over, but has not claimed it yet; look there"
+		 : rc == -EALREADY ? "it belongs to the host that won the claim; "
+				   : "who has it can't be told; look at its backup; ",
+		 rc < 0 ? why.message : "");
+	supervisor.event(supervisor.context, REMUS_LEVEL_WARNING, "discarded", text);
+}
+
 static int take_up(struct child *child, struct setup *s, struct remus_outcome *outcome,
 		   struct remus_error *err)
 {
@@ -225,6 +254,7 @@ static int take_up(struct child *child, struct setup *s, struct remus_outcome *o
 		snprintf(outcome->word, sizeof outcome->word, "discarded");
 		snprintf(outcome->reason, sizeof outcome->reason, "the engine and the guest died: %.400s",
 			 err->message);
+		tell_who_has_it(child, s);
 		return 0;
 	}
 	if (!child->session->armed)

@@ -30,12 +30,12 @@
 #define STOP_DEADLINE_MS 9000
 #define WATCHDOG_S	 60 /* a pause, a stalled link and a mapping of much memory in a row stay below */
 #define WATCHDOG_MAX_S	 86400
+#define STAGING_MAX_MIB	 1048576u
 
 static const char usage[] =
 	"usage: remusd [--run-dir DIR] [--listen HOST[:PORT] | --no-listen] [--control PATH]\n"
 	"              [--tls DIR | --insecure] [--control-group GROUP] [--arbiter URI] [--trace DIR]\n"
-	"              [--watchdog SECONDS]\n"
-	"              [--log-level LEVEL]\n"
+	"              [--watchdog SECONDS] [--staging MIB] [--log-level LEVEL]\n"
 	"       remusd --version | --help\n"
 	"\n"
 	"The daemon of one host: protects guests of this host and stands by for guests of others.\n"
@@ -50,6 +50,8 @@ static const char usage[] =
 	"  --arbiter URI          this host's way to the arbiter, overrides what a primary names\n"
 	"  --trace DIR            write what was sealed, acknowledged and released when\n"
 	"  --watchdog SECONDS     kill an engine that has hung for so long (default 60)\n"
+	"  --staging MIB          the most that one checkpoint may have in memory here (default: a whole "
+	"guest)\n"
 	"  --log-level LEVEL      error, warning, info (default) or debug\n";
 
 static int fail_usage(const char *fmt, const char *what)
@@ -72,6 +74,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		ARBITER,
 		TRACE,
 		WATCHDOG,
+		STAGING,
 		LEVEL,
 		TLS,
 		INSECURE,
@@ -87,6 +90,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{"arbiter", required_argument, NULL, ARBITER},
 		{"trace", required_argument, NULL, TRACE},
 		{"watchdog", required_argument, NULL, WATCHDOG},
+		{"staging", required_argument, NULL, STAGING},
 		{"log-level", required_argument, NULL, LEVEL},
 		{"tls", required_argument, NULL, TLS},
 		{"insecure", no_argument, NULL, INSECURE},
@@ -98,6 +102,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 	enum remus_log_level level;
 	struct remus_arbiter *probe;
 	const char *listen = NULL;
+	unsigned long staging_mib;
 	char *end;
 	int c;
 
@@ -135,6 +140,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->watchdog_s = (unsigned)strtoul(optarg, &end, 10);
 			if (*end || end == optarg || o->watchdog_s < 1 || o->watchdog_s > WATCHDOG_MAX_S)
 				return fail_usage("--watchdog %s: give seconds, 1 to 86400", optarg);
+			break;
+		case STAGING:
+			staging_mib = strtoul(optarg, &end, 10);
+			if (*end || end == optarg || staging_mib < 1 || staging_mib > STAGING_MAX_MIB)
+				return fail_usage("--staging %s: give MiB, 1 to 1048576", optarg);
+			o->staging_bytes = (uint64_t)staging_mib << 20;
 			break;
 		case LEVEL:
 			if (remus_log_level_parse(optarg, &level) < 0)

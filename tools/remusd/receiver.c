@@ -39,6 +39,7 @@ int receiver_main(struct child *child, int socket)
 	struct remus_receive_config config = {
 		.arbiter_uri = child->options->arbiter,
 		.trace_dir = child->options->trace_dir,
+		.machine.staging_bytes = child->options->staging_bytes,
 	};
 
 	child_supervisor(child, &supervisor);

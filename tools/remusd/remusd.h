@@ -10,6 +10,7 @@
  *   request.c    what a request may hold
  *   verbs.c      what they can ask for
  *   checks.c     one of these: would protection work?
+ *   drills.c     another: does a copy of the standby run?
  *   guests.c     what an operator means by it
  *   sessions.c   the table of domains, and what children say
  *   endings.c    what happens when one ends
@@ -20,6 +21,7 @@
  *   check.c      a child that checks a guest, or a relay that does
  *   wanted.c     reading a request, in a child
  *   record.c     what a daemon that was killed left behind
+ *   orphan.c     a child that outlives its daemon, since it may hold the last copy of a guest
  *   events.c     history of events
  *   privileges.c root's privileges that it gives up
  *   strangers.c  who is let in before it has shown who it is
@@ -50,6 +52,7 @@ struct options {
 	char tls_dir[PATH_MAX];
 	bool insecure; /* the replication port takes plaintext */
 	unsigned watchdog_s;
+	uint64_t staging_bytes; /* of an epoch, in either role; 0 = as many as the guest needs */
 };
 
 enum role { ROLE_ENGINE, ROLE_RECEIVER, ROLE_RELAY, ROLE_CHECK };
@@ -87,7 +90,12 @@ struct session {
 	bool outcome;	 /* the child told how its session ended */
 	bool was_relay;	 /* engine: the guest was relayed before: do so again if protection can't begin */
 	pid_t guest_pid; /* receiver: the standby's hypervisor */
-	uint64_t source; /* receiver: where it was connected from (strangers.c) */
+	unsigned long long
+		guest_started; /* ... of an adopted one: tells it from a later process with its pid */
+	bool adopted;	       /* the child isn't ours: its end is seen at its socket alone */
+	bool reaping;	       /* whoever waits for that end sees to it */
+	int last_word;	       /* adopted: its exit status; -1 = it has not said */
+	uint64_t source;       /* receiver: where it was connected from (strangers.c) */
 	struct checking check;
 };
 
@@ -121,6 +129,7 @@ void stranger_says(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* status.c */
 json_t *status_json(const struct remus_status *status);
+json_t *agent_json(const struct remus_agent_status *agent);
 void key_hex(const struct remus_key *key, char out[2 * REMUS_SESSION_SIZE + 1]);
 int key_parse(const char *hex, uint8_t session[REMUS_SESSION_SIZE]); /* -EINVAL; @hex may be NULL */
 
@@ -130,6 +139,11 @@ void guest_name(const char *locator, char out[128]); /* "qemu:/run/vms/web1.qmp"
 bool guest_on_xen(void);
 /* @request with what isn't said in it: from an earlier session of the domain (@s may be NULL), else the defaults. New. */
 json_t *guest_request(const struct daemon *d, const struct session *s, const json_t *request);
+
+/* drills.c */
+uint64_t drill_ms(const json_t *message); /* how long a drill shall run; @message: a request or a command */
+json_t *drill_json(const struct remus_drill *drill);
+void drill_over(struct daemon *d, struct session *s, const json_t *result);
 
 /* checks.c */
 /* A child's words on the check of @s. false: they are of something else. */
@@ -141,6 +155,8 @@ void check_over(struct daemon *d, struct session *s);
 void check_clear(struct session *s);
 /* sessions.c */
 struct session *session_find(struct daemon *d, const char *domain);
+/* No room for another one. */
+bool sessions_full(const struct daemon *d);
 struct session *session_new(struct daemon *d, enum role role, const char *name, const char *locator);
 void session_name(struct session *s, const char *name); /* made fit for a file's */
 void session_drop(struct daemon *d, struct session *s);
@@ -153,6 +169,8 @@ void session_watch(const struct daemon *d, struct session *s);
 void session_readable(struct daemon *d, struct session *s);
 /* A child ended. */
 void session_reap(struct daemon *d, pid_t pid, int wait_status);
+/* ... one that isn't our child, seen at its socket. */
+void session_adopted_ended(struct daemon *d, struct session *s);
 /* The child closed its end and is about to exit: wait for it (bounded), leaving the session without one. */
 bool session_wait(struct session *s);
 void session_command(struct session *s, const char *command);
@@ -161,6 +179,12 @@ void session_drop_standby(struct session *s);
 /* End every session in order (@deadline_ms), then kill what is left. */
 void sessions_stop(struct daemon *d, int deadline_ms);
 const char *role_name(enum role role);
+
+/* orphan.c */
+bool receiver_undecided(const json_t *status);
+int orphan_listen(const char *dir);
+int orphan_adopted(int listener, const char *dir);
+int orphan_connect(const char *dir);
 
 /* spawn.c: fork; the child never returns. Fill s->pid and s->fd. */
 int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err);
@@ -173,11 +197,14 @@ int spawn_check(struct daemon *d, struct session *s, struct remus_error *err);
 /* child.c */
 struct child {
 	int fd;
-	bool orphan; /* the daemon is gone */
-	bool quit;   /* it told us to go */
+	bool orphan;		/* the daemon is gone */
+	bool quit;		/* it told us to go */
+	bool waits_for_another; /* orphan: fd is where the next daemon comes to */
+	char state[32];		/* last published */
 	char dir[PATH_MAX];
 	const struct options *options;
 	struct session *session; /* the child's copy */
+	uint64_t drill_ms;	 /* of the last one that was asked for */
 	struct {
 		unsigned id;
 		uint8_t key[REMUS_SESSION_SIZE];
@@ -190,6 +217,8 @@ struct remus_nic;
 void child_sockets(struct child *child, const struct remus_nic *nic, int nics);
 void child_failed(struct child *child, const struct remus_error *err);
 void child_outcome(struct child *child, const struct remus_outcome *out);
+/* The exit status, for a daemon that is not our parent. Returns it. */
+int child_exit(struct child *child, int status);
 int message_send(int fd, json_t *message);   /* takes the reference; 0 or -errno */
 json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, or another */
 
@@ -200,6 +229,7 @@ json_t *message_receive(int fd, int *error); /* NULL: *error = 0 EOF, -EAGAIN, o
 #define WANTED_EGRESS_MAX 4096
 const char *wanted_text(const json_t *request, const char *name, const char *otherwise);
 uint64_t wanted_number(const json_t *request, const char *name, uint64_t otherwise);
+enum remus_overload_policy wanted_overload(const json_t *request);
 /* The backend of "qemu:PATH", and the PATH in @locator. */
 int wanted_backend(const char *locator, const struct remus_domain_ops **ops, const char **place,
 		   struct remus_error *err);
@@ -236,13 +266,19 @@ void control_tell_events(struct daemon *d); /* to the clients that follow them *
 void control_close(struct daemon *d);
 
 /* record.c */
-void record_write(const struct options *options, const struct session *s);
+/* 0 or -errno, told in the log: the record is as it was. */
+int record_write(const struct options *options, const struct session *s);
+/* By a child whose daemon is gone: what it knows itself, in the record that is there. */
+void record_amend(const struct options *options, const struct session *s, const char *state);
 void record_remove(const struct options *options, const struct session *s);
 /* At start: end what a killed daemon left, and take up relaying and recovery of guests that still run. */
 void records_adopt(struct daemon *d);
 /* Does the guest at @locator have its own sockets in @dir? (An activated one does.) */
 bool record_dir_in_use(const char *dir, const char *locator);
 void remove_tree(const char *path);
+/* Signal a process unless it is another than the one that began at @started; true: it has ended, within @wait_ms. */
+bool process_end(pid_t pid, unsigned long long started, int signal, int wait_ms);
+bool process_alive(pid_t pid, unsigned long long started);
 /* Remove those of @paths that are sockets of dead processes. */
 void remove_sockets(const json_t *paths);
 

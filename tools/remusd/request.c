@@ -33,11 +33,15 @@ static const struct member {
 	{"clock", TEXT, 1, 63, "step slew"},
 	{"tracking", TEXT, 1, 63, "auto uffd-wp soft-dirty compare"},
 	{"interval_ms", NUMBER, 1, 10000, NULL},
+	{"max_interval_ms", NUMBER, 10, 600000, NULL},
+	{"on_overload", TEXT, 1, 63, "stretch throttle drop"},
 	{"cache_mib", NUMBER, 1, 1048576, NULL},
 	{"hold_mib", NUMBER, 1, 65536, NULL},
 	{"heartbeat_ms", NUMBER, 1, 60000, NULL},
 	{"dead_ms", NUMBER, 10, 600000, NULL},
+	{"renew_wait_ms", NUMBER, 0, REMUS_AGENT_WAIT_MAX_MS, NULL},
 	{"tls_peer", TEXT, 1, 63, NULL},
+	{"seconds", NUMBER, 1, 3600, NULL},
 	{"since", NUMBER, 0, (long long)1 << 53, NULL},
 	{"force", FLAG, 0, 0, NULL},
 	{"insecure", FLAG, 0, 0, NULL},
@@ -119,6 +123,10 @@ static int check_meaning(const json_t *request, struct remus_error *err)
 
 	if ((dead ? json_integer_value(dead) : REMUS_DEFAULT_DEAD_MS) < 2 * beat_ms)
 		return remus_fail(err, -EINVAL, "dead_ms must be at least two heartbeats (heartbeat_ms)");
+	const json_t *interval = json_object_get(request, "interval_ms"),
+		     *most = json_object_get(request, "max_interval_ms");
+	if (most && json_integer_value(most) < (interval ? json_integer_value(interval) : 25))
+		return remus_fail(err, -EINVAL, "max_interval_ms must not be less than interval_ms");
 	if (name && (strspn(name, NAME_LETTERS) != strlen(name) || strchr(".-", *name)))
 		return remus_fail(
 			err, -EINVAL,

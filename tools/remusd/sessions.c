@@ -15,8 +15,9 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define TOMBSTONES	 16 /* ended sessions that status still shows */
-#define RECEIVER_GRACE_S 90 /* preparing and activating a standby have up to 70 s of their own */
+#define LIVE_MAX	 256 /* sessions (I11) */
+#define TOMBSTONES	 16  /* ended sessions that status still shows */
+#define RECEIVER_GRACE_S 90  /* preparing and activating a standby have up to 70 s of their own */
 
 const char *role_name(enum role role)
 {
@@ -42,6 +43,15 @@ struct session *session_find(struct daemon *d, const char *domain)
 			dead = s;
 	}
 	return dead;
+}
+
+bool sessions_full(const struct daemon *d)
+{
+	unsigned live = 0;
+
+	for (const struct session *s = d->sessions; s; s = s->next)
+		live += s->pid && (s->role != ROLE_RECEIVER || s->admitted);
+	return live >= LIVE_MAX;
 }
 
 static void bury_oldest(struct daemon *d)
@@ -162,6 +172,7 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 {
 	const char *locator;
 
+	bool was_undecided = receiver_undecided(s->status);
 	note_state(s, json_object_get(status, "state"));
 	json_object_update(s->status, status);
 	locator = json_string_value(json_object_get(status, "domain"));
@@ -172,11 +183,12 @@ static void on_status(struct daemon *d, struct session *s, json_t *status)
 	if (fresh)
 		s->guest_pid = guest;
 	const char *state = json_string_value(json_object_get(status, "state"));
-	if (state && s->role == ROLE_RECEIVER && !strcmp(state, "active")) {
+	if (state && s->role == ROLE_RECEIVER && (!strcmp(state, "active") || !strcmp(state, "renewing"))) {
 		fresh |= !s->active;
 		s->active = true;
 	}
-	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run */
+	fresh |= s->role == ROLE_RECEIVER && receiver_undecided(s->status) != was_undecided;
+	if (fresh) /* the next daemon must find the hypervisor, and know whether it may run, or must not be killed */
 		record_write(&d->options, s);
 }
 
@@ -192,6 +204,8 @@ static const char *refuse_hello(struct daemon *d, struct session *mine, const st
 {
 	static char why[256];
 
+	if (sessions_full(d))
+		return "this host has as many sessions as it may have";
 	for (struct session *s = d->sessions; s; s = s->next) {
 		if (s == mine)
 			continue;
@@ -236,6 +250,7 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 {
 	const char *name = json_string_value(json_object_get(message, "name"));
 	bool check = json_is_true(json_object_get(message, "check"));
+	char full[256];
 	const char *why;
 	struct remus_key key;
 
@@ -261,7 +276,15 @@ static void on_admit(struct daemon *d, struct session *s, const json_t *message)
 	s->keyed = true;
 	s->admitted = true;
 	take_request(s, message);
-	record_write(&d->options, s);
+	int rc = record_write(&d->options, s);
+	if (rc < 0) {
+		snprintf(full, sizeof full, "the backup can't record the session in its run directory: %s",
+			 strerror(-rc));
+		s->keyed = s->admitted = false;
+		message_send(s->fd, json_pack("{s:s, s:i}", "refused", full, "code", rc));
+		session_event(s, "error", "refused", full);
+		return;
+	}
 	message_send(s->fd, json_pack("{s:s}", "dir", s->dir));
 }
 
@@ -302,11 +325,21 @@ static void on_message(struct daemon *d, struct session *s, json_t *message)
 		json_decref(s->sockets);
 		s->sockets = json_incref(json_object_get(message, "paths"));
 		record_write(&d->options, s);
+	} else if (!strcmp(type, "exit")) {
+		s->last_word = (int)json_integer_value(json_object_get(message, "status"));
 	} else if (!strcmp(type, "armed")) {
 		s->armed = true;
-		record_write(&d->options, s);
+		if (record_write(&d->options, s) < 0) {
+			session_event(s, "error", "failed",
+				      "the session can't be recorded any more (see the log): protection "
+				      "ends, since a remusd that "
+				      "is restarted could not know that the backup may run the guest");
+			session_command(s, "unprotect");
+		}
 	} else if (!strcmp(type, "admit")) {
 		on_admit(d, s, message);
+	} else if (!strcmp(type, "drilled")) {
+		drill_over(d, s, json_object_get(message, "result"));
 	} else if (!strcmp(type, "outcome")) {
 		on_outcome(d, s, message);
 	} else if (!strcmp(type, "failed") && s->role == ROLE_RECEIVER && !s->admitted) {
@@ -323,6 +356,10 @@ void session_readable(struct daemon *d, struct session *s)
 	for (;;) {
 		int error;
 		json_t *message = message_receive(s->fd, &error);
+		if (!message && error == 0 && s->adopted && !s->reaping) {
+			session_adopted_ended(d, s);
+			return;
+		}
 		if (!message)
 			return; /* EAGAIN, or EOF: SIGCHLD tells */
 		s->heard_us = remus_now_us();

@@ -119,6 +119,13 @@ int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus
 	struct child child;
 
 	s->role = ROLE_ENGINE;
+	int rc = recover ? 0 : record_write(&d->options, s);
+	if (rc < 0)
+		return remus_fail(err, rc,
+				  "the session can't be recorded in %s: %s. Should remusd be killed, nobody "
+				  "would know of "
+				  "it: make room there. The guest is untouched",
+				  d->options.run_dir, strerror(-rc));
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
 		_exit(engine_main(&child, recover));
@@ -158,6 +165,6 @@ int spawn_receiver(struct daemon *d, struct session *s, int socket, struct remus
 	s->role = ROLE_RECEIVER;
 	pid_t pid = make_child(d, s, &child, err);
 	if (pid == 0)
-		_exit(receiver_main(&child, socket));
+		_exit(child_exit(&child, receiver_main(&child, socket)));
 	return pid < 0 ? (int)pid : 0;
 }

@@ -52,6 +52,51 @@ static json_t *link_figures(const struct remus_link_stats *l, const char *securi
 			 number(l->bytes_received));
 }
 
+static json_t *renewal(const struct remus_agent_status *a)
+{
+	const struct remus_renewed *r = &a->renewed;
+	json_t *o = json_pack("{s:b}", "renewed", a->phase == REMUS_RENEWAL_DONE);
+
+	if (a->phase != REMUS_RENEWAL_DONE)
+		return o;
+	json_object_update_new(o, json_pack("{s:o, s:b, s:o, s:s, s:f, s:f, s:f, s:f}", "took_ms",
+					    milliseconds(a->took_ns / 1000), "reseeded", r->reseed == 0,
+					    "bits", number(r->bits), "clock", remus_clock_word(r->clock),
+					    "offset_ms", (double)r->offset_ns / 1e6, "step_ms",
+					    (double)r->step_ns / 1e6, "slew_ms", (double)r->slew_ns / 1e6,
+					    "error_ms", (double)r->error_ns / 1e6));
+	if (a->hooks_known)
+		json_object_set_new(o, "hooks",
+				    json_pack("{s:o, s:o, s:s}", "ran", number(a->hooks.ran), "failed",
+					      number(a->hooks.failed), "first_failed",
+					      a->hooks.failed ? a->hooks.first : ""));
+	return o;
+}
+
+/* What an agent in the guest vouches for, or that nobody does. */
+json_t *agent_json(const struct remus_agent_status *a)
+{
+	json_t *o = json_pack("{s:b, s:s, s:s}", "present", a->present, "version", a->version, "why", a->why);
+
+	if (!a->present && a->phase != REMUS_RENEWAL_DONE)
+		json_object_set_new(
+			o, "not_guaranteed",
+			json_string("after a failover nothing renews the guest's random numbers, which may "
+				    "be those of another activation of the same checkpoint, nor its "
+				    "clock, which is behind by what the failover took"));
+	if (a->phase != REMUS_RENEWAL_NONE)
+		json_object_set_new(o, "last", renewal(a));
+	return o;
+}
+
+/* How the policy of primary_overload.c stands. */
+static json_t *overload(const struct remus_status *s)
+{
+	return json_pack("{s:s, s:b, s:o, s:o, s:o}", "policy", s->on_overload, "now", s->overloaded,
+			 "max_interval_ms", number(s->max_interval_us / 1000), "interval_ms",
+			 milliseconds(s->turn_us), "throttle_percent", number(s->throttle));
+}
+
 /* A relay has no session figures: only what it knows, so that those of the session before stay visible. */
 static json_t *relay_json(const struct remus_status *s)
 {
@@ -63,6 +108,8 @@ static json_t *relay_json(const struct remus_status *s)
 		json_object_set_new(o, "guest_pid", number((uint64_t)s->guest_pid));
 	if (s->locator[0])
 		json_object_set_new(o, "domain", json_string(s->locator));
+	if (s->agent.known && s->agent.phase != REMUS_RENEWAL_NONE)
+		json_object_set_new(o, "agent", agent_json(&s->agent));
 	return o;
 }
 
@@ -125,6 +172,8 @@ json_t *status_json(const struct remus_status *s)
 	json_object_set_new(o, "clock", clocks(&s->clock));
 	json_object_set_new(o, "warnings", warnings(&s->clock));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));
+	if (s->on_overload)
+		json_object_set_new(o, "overload", overload(s));
 	json_object_set_new(o, "lag_ms", milliseconds(s->lag_us));
 	json_object_set_new(o, "dirty_pages",
 			    json_pack("{s:o, s:f}", "last", number(s->dirty_last), "mean", s->dirty_mean));
@@ -141,6 +190,8 @@ json_t *status_json(const struct remus_status *s)
 			    json_pack("{s:o, s:o, s:o}", "detect_ms", milliseconds(s->detect_us), "claim_ms",
 				      milliseconds(s->claim_us), "activate_ms",
 				      milliseconds(s->activate_us)));
+	if (s->agent.known)
+		json_object_set_new(o, "agent", agent_json(&s->agent));
 	if (s->guest_pid)
 		json_object_set_new(o, "guest_pid", number((uint64_t)s->guest_pid));
 	if (s->locator[0])

@@ -38,6 +38,7 @@ static bool stop_relay(struct daemon *d, struct session *s)
 {
 	unsigned id = s->id;
 
+	s->reaping = true;
 	session_command(s, "quit");
 	struct pollfd pfd = {.fd = s->fd, .events = POLLIN};
 	uint64_t end = remus_now_us() + RELAY_STOP_MS * 1000u;
@@ -57,14 +58,33 @@ static bool stop_relay(struct daemon *d, struct session *s)
 static bool protect_new(struct daemon *d, struct client *c, const char *domain, const char *name,
 			struct session **out)
 {
-	struct session *s = session_new(d, ROLE_ENGINE, name, domain);
+	struct session *s = sessions_full(d) ? NULL : session_new(d, ROLE_ENGINE, name, domain);
 
+	if (!s && sessions_full(d)) {
+		client_error(c, -EBUSY, "this host has as many sessions as it may have");
+		return false;
+	}
 	if (!s) {
 		client_error(c, -ENOMEM, "no memory");
 		return false;
 	}
 	*out = s;
 	return true;
+}
+
+/* No engine could be made: the guest's network is forwarded as before. */
+static void not_begun(struct daemon *d, struct session *s)
+{
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	s->role = ROLE_RELAY;
+	if (s->was_relay && spawn_relay(d, s, &err) == 0)
+		return;
+	if (s->was_relay)
+		session_event(s, "error", "failed", err.message);
+	record_remove(&d->options, s);
+	if (s->key.generation <= 1)
+		session_drop(d, s);
 }
 
 static void verb_protect(struct daemon *d, struct client *c, json_t *request)
@@ -129,6 +149,7 @@ static void verb_protect(struct daemon *d, struct client *c, json_t *request)
 	int rc = spawn_engine(d, s, false, &err);
 	if (rc < 0) {
 		client_error(c, rc, err.message);
+		not_begun(d, s);
 		return;
 	}
 	if (json_is_false(json_object_get(request, "wait"))) {
@@ -224,6 +245,10 @@ static void verb_attach(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, "its network is forwarded already");
 		return;
 	}
+	if (sessions_full(d)) {
+		client_error(c, -EBUSY, "this host has as many sessions as it may have");
+		return;
+	}
 	guest_name(domain, derived);
 	s = session_new(d, ROLE_RELAY, name ? name : derived, domain);
 	if (!s) {
@@ -302,7 +327,7 @@ void verb_run(struct daemon *d, struct client *c, json_t *request)
 	} verbs[] = {
 		{"protect", verb_protect}, {"unprotect", verb_unprotect}, {"failover", verb_failover},
 		{"attach", verb_attach},   {"detach", verb_detach},	  {"status", verb_status},
-		{"events", verb_events},   {"check", verb_check},
+		{"events", verb_events},   {"check", verb_check},	  {"drill", verb_drill},
 	};
 	const char *verb = text_of(request, "verb");
 	char why[256];

@@ -20,6 +20,15 @@ uint64_t wanted_number(const json_t *request, const char *name, uint64_t otherwi
 									: otherwise;
 }
 
+enum remus_overload_policy wanted_overload(const json_t *request)
+{
+	const char *word = wanted_text(request, "on_overload", "stretch");
+
+	return !strcmp(word, "throttle") ? REMUS_OVERLOAD_THROTTLE
+	       : !strcmp(word, "drop")	 ? REMUS_OVERLOAD_DROP
+					 : REMUS_OVERLOAD_STRETCH;
+}
+
 int wanted_backend(const char *locator, const struct remus_domain_ops **ops, const char **place,
 		   struct remus_error *err)
 {

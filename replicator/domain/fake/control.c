@@ -222,6 +222,7 @@ int remus_fake_guest_open(struct remus_fake_guest *guest, const char *path, stru
 
 void remus_fake_guest_close(struct remus_fake_guest *guest)
 {
+	remus_socket_channel_close(&guest->agent);
 	remus_fake_disconnect(&guest->control);
 	remus_fake_disconnect(&guest->events);
 	if (guest->pidfd >= 0)
@@ -246,6 +247,20 @@ int remus_fake_guest_kill(struct remus_fake_guest *guest, struct remus_error *er
 	if (guest->nics)
 		unlink(guest->nic.guest_path);
 	return 0;
+}
+
+struct remus_channel *remus_fake_guest_agent(struct remus_fake_guest *guest, char why[REMUS_TEXT_MAX])
+{
+	char path[sizeof guest->agent.path];
+
+	if (snprintf(path, sizeof path, "%s.agent", guest->control.path) < (int)sizeof path &&
+	    access(path, F_OK) == 0) {
+		if (!guest->agent.base.ops)
+			remus_socket_channel_open(&guest->agent, path);
+		return &guest->agent.base;
+	}
+	snprintf(why, REMUS_TEXT_MAX, "it is a fake guest without %.200s.agent", guest->control.path);
+	return NULL;
 }
 
 enum remus_domain_event remus_fake_guest_event(struct remus_fake_guest *guest, char why[REMUS_TEXT_MAX])

@@ -214,6 +214,11 @@ static void fake_close(struct remus_domain *domain)
 	free(of(domain));
 }
 
+static struct remus_channel *fake_agent(struct remus_domain *domain, char why[REMUS_TEXT_MAX])
+{
+	return remus_fake_guest_agent(&of(domain)->guest, why);
+}
+
 static pid_t fake_pid(struct remus_domain *domain)
 {
 	return of(domain)->guest.pid;
@@ -236,6 +241,7 @@ const struct remus_domain_ops remus_fake_domain_ops = {
 	.resume = fake_resume,
 	.save_state = fake_save_state,
 	.copy = fake_copy,
+	.agent = fake_agent,
 	.pid = fake_pid,
 	.event_fd = fake_event_fd,
 	.next_event = fake_next_event,

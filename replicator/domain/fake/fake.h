@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "../channel.h"
 #include "remus/domain.h"
 #include "remus/error.h"
 
@@ -113,11 +114,14 @@ struct remus_fake_guest {
 	int nics;
 	struct remus_nic nic;
 	bool ended; /* its end was reported */
+	struct remus_socket_channel agent;
 };
 int remus_fake_guest_open(struct remus_fake_guest *guest, const char *path, struct remus_error *err);
 void remus_fake_guest_close(struct remus_fake_guest *guest);
 /* Kill it, wait for its end (not reaping), remove its sockets. Idempotent. */
 int remus_fake_guest_kill(struct remus_fake_guest *guest, struct remus_error *err);
+/* A fake guest has an agent when somebody listens on SOCKET.agent, in a program of its own (stream, as QEMU's port). */
+struct remus_channel *remus_fake_guest_agent(struct remus_fake_guest *guest, char why[REMUS_TEXT_MAX]);
 enum remus_domain_event remus_fake_guest_event(struct remus_fake_guest *guest, char why[REMUS_TEXT_MAX]);
 
 /* ---- spawn.c ---- */

@@ -188,6 +188,15 @@ static int fake_commit(struct remus_standby *standby, uint64_t epoch, const uint
 	return 0;
 }
 
+static const uint8_t *fake_committed(struct remus_standby *standby, uint64_t *epoch, size_t *bytes)
+{
+	struct fake_standby *fake = of(standby);
+
+	*epoch = fake->epoch;
+	*bytes = sizeof fake->state;
+	return fake->committed ? fake->state : NULL;
+}
+
 static int fake_activate(struct remus_standby *standby, struct remus_error *err)
 {
 	struct fake_standby *fake = of(standby);
@@ -215,6 +224,11 @@ static int fake_nics(struct remus_standby *standby, struct remus_nic *out, int m
 static const char *fake_locator(struct remus_standby *standby)
 {
 	return of(standby)->locator;
+}
+
+static struct remus_channel *fake_agent(struct remus_standby *standby, char why[REMUS_TEXT_MAX])
+{
+	return remus_fake_guest_agent(&of(standby)->guest, why);
 }
 
 static pid_t fake_pid(struct remus_standby *standby)
@@ -261,9 +275,11 @@ const struct remus_standby_ops remus_fake_standby_ops = {
 	.pages = fake_pages,
 	.page = fake_page,
 	.commit = fake_commit,
+	.committed = fake_committed,
 	.activate = fake_activate,
 	.nics = fake_nics,
 	.locator = fake_locator,
+	.agent = fake_agent,
 	.pid = fake_pid,
 	.event_fd = fake_event_fd,
 	.next_event = fake_next_event,

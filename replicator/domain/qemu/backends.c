@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "walk.h"
 
@@ -165,25 +166,58 @@ int remus_qemu_take_netdev(struct remus_qemu_walk *w, const char *name, const ch
 	return rc;
 }
 
+enum use { UNUSED, USED, AGENT };
+
+/* What the device @value, if it has the character device @id behind it, makes of that. */
+static enum use use_by(const char *value, const char *id)
+{
+	struct remus_keyval kv;
+	enum use use = UNUSED;
+
+	if (remus_keyval_parse(value, "driver", &kv, NULL))
+		return UNUSED;
+	const char *chardev = remus_keyval_get(&kv, "chardev"), *name = remus_keyval_get(&kv, "name"),
+		   *driver = remus_keyval_get(&kv, "driver");
+	if (chardev && !strcmp(chardev, id))
+		use = driver && !strcmp(driver, "virtserialport") && name && !strcmp(name, REMUS_AGENT_PORT)
+			      ? AGENT
+			      : USED;
+	remus_keyval_free(&kv);
+	return use;
+}
+
 /* Is the character device @id behind a device or a serial port? (The others belong to monitors.) */
-static bool chardev_used(const struct remus_qemu_walk *w, const char *id)
+static enum use chardev_use(const struct remus_qemu_walk *w, const char *id)
 {
 	for (int i = 0; i + 1 < w->argc; i++) {
 		const char *value = w->argv[i + 1];
 		if (remus_word_in("-serial --serial", w->argv[i]) && !strncmp(value, "chardev:", 8) &&
 		    !strcmp(value + 8, id))
-			return true;
-		struct remus_keyval kv;
-		if (!remus_word_in("-device --device", w->argv[i]) ||
-		    remus_keyval_parse(value, "driver", &kv, NULL))
-			continue;
-		const char *chardev = remus_keyval_get(&kv, "chardev");
-		bool used = chardev && !strcmp(chardev, id);
-		remus_keyval_free(&kv);
-		if (used)
-			return true;
+			return USED;
+		enum use use = remus_word_in("-device --device", w->argv[i]) ? use_by(value, id) : UNUSED;
+		if (use)
+			return use;
 	}
-	return false;
+	return UNUSED;
+}
+
+/* Where the agent's port @id is reached on this host: the primary's own @path, or the standby's. */
+static int note_agent(struct remus_qemu_walk *w, const char *id, const char *path, struct remus_error *err)
+{
+	char *out = w->guest->agent;
+
+	if (w->how->run_dir) {
+		char file[32];
+		snprintf(file, sizeof file, "chardev%d.sock", w->chardevs);
+		return remus_qemu_run_path(w->how->run_dir, file, out, err);
+	}
+	if (*path == '/'
+		    ? snprintf(out, 108, "%s", path) < 108
+		    : w->how->cwd && !w->daemonized && snprintf(out, 108, "%s/%s", w->how->cwd, path) < 108)
+		return 0;
+	*out = 0;
+	return remus_fail(err, -EINVAL, "%s: the path %s must be absolute and have at most 107 bytes", id,
+			  path);
 }
 
 /* What a standby has instead: a file and a listening socket of its own, null for all that reaches out. */
@@ -220,9 +254,10 @@ int remus_qemu_take_chardev(struct remus_qemu_walk *w, const char *name, const c
 	/* Only sockets in the file system listen again on the standby; a TCP port may be taken there. */
 	bool listens = remus_keyval_on(server) && remus_keyval_get(&kv, "path");
 
+	enum use use = id && remus_id_wellformed(id) ? chardev_use(w, id) : UNUSED;
 	if (!id || !remus_id_wellformed(id))
 		rc = remus_fail(err, -EINVAL, "a well-formed id is needed");
-	else if (!chardev_used(w, id))
+	else if (!use)
 		rc = 0; /* a monitor's: of this host's QEMU only */
 	else if (!backend || !remus_word_in("null file socket stdio pty", backend))
 		rc = remus_fail(err, -ENOTSUP,
@@ -230,6 +265,16 @@ int remus_qemu_take_chardev(struct remus_qemu_walk *w, const char *name, const c
 				backend ? backend : "(none)");
 	else if (remus_keyval_on(remus_keyval_get(&kv, "mux")))
 		rc = remus_fail(err, -ENOTSUP, "%s: mux=on shares a port with the monitor: use two", id);
+	else if (use == AGENT && (strcmp(backend, "socket") || !listens))
+		rc = remus_fail(err, -ENOTSUP,
+				"%s: behind the agent's port " REMUS_AGENT_PORT
+				" must be a socket to which remus "
+				"can connect: -chardev socket,id=%s,path=...,server=on,wait=off",
+				id, id);
+	else if (use == AGENT)
+		rc = note_agent(w, id, remus_keyval_get(&kv, "path"), err);
+	if (!use || rc)
+		;
 	else if (w->how->run_dir)
 		rc = standby_chardev(w, backend, id, listens, err);
 	else { /* canonical: what the standby needs to know of it */

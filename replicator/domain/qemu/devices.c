@@ -6,6 +6,7 @@
  */
 #include <stdio.h>
 
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "walk.h"
 
@@ -42,6 +43,7 @@ static const struct {
 	{"virtio-net-pci", VIRTIO_PCI NET, NULL},
 	{"virtio-rng-device", VIRTIO RNG, NULL},
 	{"virtio-rng-pci", VIRTIO_PCI RNG, NULL},
+	{"vmgenid", "driver id guid ", NULL},
 	{"virtio-serial-device", VIRTIO SERIAL, NULL},
 	{"virtio-serial-pci", VIRTIO_PCI SERIAL, NULL},
 	{"virtserialport", PORT, NULL},
@@ -106,6 +108,16 @@ static int note_card(struct remus_qemu_walk *w, const struct remus_keyval *kv, s
 	return 0;
 }
 
+/* The port of the guest's agent, of which there is one; what stands behind it is seen to by backends.c. */
+static int note_port(struct remus_qemu_walk *w, const struct remus_keyval *kv, struct remus_error *err)
+{
+	const char *name = remus_keyval_get(kv, "name");
+
+	if (!name || strcmp(name, REMUS_AGENT_PORT))
+		return 0;
+	return w->agents++ ? remus_fail(err, -ENOTSUP, "a second port named " REMUS_AGENT_PORT) : 0;
+}
+
 static int check_device(struct remus_qemu_walk *w, const struct remus_keyval *kv, struct remus_error *err)
 {
 	const char *driver = remus_keyval_get(kv, "driver"), *romfile = remus_keyval_get(kv, "romfile");
@@ -121,9 +133,23 @@ static int check_device(struct remus_qemu_walk *w, const struct remus_keyval *kv
 		rc = remus_fail(err, -ENOTSUP, "romfile must be empty or absent");
 	if (rc == 0 && !strncmp(driver, "virtio-net-", 11))
 		rc = note_card(w, kv, err);
+	if (rc == 0 && !strcmp(driver, "virtserialport"))
+		rc = note_port(w, kv, err);
 	if (rc)
 		remus_error_prefix(err, "device %s", driver);
 	return rc;
+}
+
+/* A generation id says which copy of the guest this is, so each QEMU makes up its own: the guest that an incoming state
+ * wakes up finds another id than it had, and reseeds (I12). */
+static void emit_generation(struct remus_qemu_walk *w, const struct remus_keyval *kv)
+{
+	const char *id = remus_keyval_get(kv, "id");
+
+	remus_args_add(&w->guest->args, "-device");
+	remus_args_add(&w->guest->args, "vmgenid,guid=auto");
+	if (id)
+		remus_args_append(&w->guest->args, "id", id);
 }
 
 int remus_qemu_take_device(struct remus_qemu_walk *w, const char *name, const char *value, const char *text,
@@ -134,7 +160,9 @@ int remus_qemu_take_device(struct remus_qemu_walk *w, const char *name, const ch
 	if (rc)
 		return rc;
 	rc = check_device(w, &kv, err);
-	if (rc == 0)
+	if (rc == 0 && !strcmp(remus_keyval_get(&kv, "driver"), "vmgenid"))
+		emit_generation(w, &kv);
+	else if (rc == 0)
 		remus_qemu_emit(w, name, &kv, "driver");
 	remus_keyval_free(&kv);
 	return rc;

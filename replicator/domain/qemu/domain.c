@@ -14,9 +14,11 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "../channel.h"
 #include "examine.h"
 #include "remus/domain.h"
 #include "remus/log.h"
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "standby.h"
 #include "watch.h"
@@ -30,6 +32,7 @@ struct domain {
 	struct remus_qemu_watch watch;
 	enum remus_track_method tracking;
 	struct remus_track *track;
+	struct remus_socket_channel agent;
 	char name[128];
 	/* Where QEMU writes the state: a memfd by way of an fd set, or else a file in run_dir. */
 	char state_name[PATH_MAX];
@@ -106,6 +109,7 @@ static void domain_close(struct remus_domain *base)
 	if (d->track)
 		remus_track_stop(d->track);
 	remus_qemu_watch_close(&d->watch);
+	remus_socket_channel_close(&d->agent);
 	remus_qmp_close(d->seen.qmp);
 	remus_qemu_seen_free(&d->seen);
 	if (d->state_is_file)
@@ -353,6 +357,19 @@ static int domain_destroy(struct remus_domain *base, struct remus_error *err)
 	return rc;
 }
 
+/* The port takes one client: this one comes when it is asked for, and goes with the domain. */
+static struct remus_channel *domain_agent(struct remus_domain *base, char why[REMUS_TEXT_MAX])
+{
+	struct domain *d = of(base);
+
+	if (*d->seen.guest.agent && !d->agent.base.ops)
+		remus_socket_channel_open(&d->agent, d->seen.guest.agent);
+	if (d->agent.base.ops)
+		return &d->agent.base;
+	snprintf(why, REMUS_TEXT_MAX, "it has no virtio-serial port " REMUS_AGENT_PORT);
+	return NULL;
+}
+
 static pid_t domain_pid(struct remus_domain *base)
 {
 	return of(base)->seen.process.pid;
@@ -375,6 +392,7 @@ const struct remus_domain_ops remus_qemu_domain_ops = {
 	.resume = domain_resume,
 	.save_state = domain_save_state,
 	.copy = domain_copy,
+	.agent = domain_agent,
 	.pid = domain_pid,
 	.event_fd = domain_event_fd,
 	.next_event = domain_next_event,

@@ -84,7 +84,7 @@ static int spawn(struct remus_qemu_standby *s, struct remus_error *err)
 	if (log < 0)
 		return remus_fail_errno(err, "open %s", path);
 	s->log_offset = (long)lseek(log, 0, SEEK_END);
-	int rc = remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, &s->child, err);
+	int rc = remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
 	return rc ? rc : write_pid_file(s, err);
 }
 
@@ -168,6 +168,8 @@ static int start(struct remus_qemu_standby *s, struct remus_qemu_ram *ram, struc
 		rc = remus_qemu_firmware_load(s->qmp, s->child.pid, s->firmware, s->firmware_patch, &why);
 	if (rc == 0)
 		rc = remus_qemu_watch_open(&s->watch, s->qmp, s->child.pidfd, &why);
+	if (rc == 0 && *s->guest.agent)
+		remus_socket_channel_open(&s->agent, s->guest.agent);
 	if (rc == 0)
 		return 0;
 	struct pollfd ended = {.fd = s->child.pidfd, .events = POLLIN};
@@ -207,6 +209,7 @@ void remus_qemu_standby_stop(struct remus_qemu_standby *s)
 	remus_qemu_watch_end(&s->watch); /* the descriptor stays: the engine may be polling it */
 	remus_qmp_close(s->qmp);
 	s->qmp = NULL;
+	remus_socket_channel_close(&s->agent);
 	if (s->child.pid) {
 		remus_qemu_process_kill(s->child.pidfd, REMUS_QEMU_COMMAND_MS, NULL);
 		remus_qemu_reap(&s->child);

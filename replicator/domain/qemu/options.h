@@ -32,7 +32,8 @@ struct remus_qemu_guest {
 	uint64_t ram_bytes;
 	int nics;
 	struct remus_nic nic[REMUS_NICS_MAX];
-	int files; /* read-only inputs: kernel, initrd, firmware, disks; absolute, in @args too */
+	char agent[108]; /* the socket behind the agent's port (renewal.h), "" = it has none */
+	int files;	 /* read-only inputs: kernel, initrd, firmware, disks; absolute, in @args too */
 	char *file[REMUS_QEMU_FILES_MAX];
 };
 

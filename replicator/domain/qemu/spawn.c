@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -48,9 +49,11 @@ int remus_qemu_find(const char *name, char out[PATH_MAX], struct remus_error *er
 }
 
 /* In the child. Returns only on failure, with errno set. */
-static void become(const char *program, char *const *argv, const char *dir, int output)
+static void become(const char *program, char *const *argv, const char *dir, int output, pid_t parent)
 {
 	sigset_t none;
+	if (parent && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+		return; /* it was dead already */
 	sigemptyset(&none);
 	for (int s = 1; s < 32; s++) /* an ignored signal stays ignored over exec */
 		if (s != SIGKILL && s != SIGSTOP)
@@ -66,7 +69,7 @@ static void become(const char *program, char *const *argv, const char *dir, int 
 	execv(program, argv);
 }
 
-int remus_qemu_spawn(const char *program, char *const *args, const char *dir, int output,
+int remus_qemu_spawn(const char *program, char *const *args, const char *dir, int output, bool mortal,
 		     struct remus_qemu_child *out, struct remus_error *err)
 {
 	int report[2], n = 0, code = 0;
@@ -81,9 +84,9 @@ int remus_qemu_spawn(const char *program, char *const *args, const char *dir, in
 	if (pipe2(report, O_CLOEXEC))
 		return remus_fail_errno(err, "pipe");
 
-	pid_t pid = fork();
+	pid_t parent = mortal ? getpid() : 0, pid = fork();
 	if (pid == 0) {
-		become(program, argv, dir, output);
+		become(program, argv, dir, output, parent);
 		code = errno;
 		(void)!write(report[1], &code, sizeof code);
 		_exit(127);
@@ -130,7 +133,7 @@ int remus_qemu_ask_version(const char *program, char out[128], struct remus_erro
 
 	if (pipe2(ends, O_CLOEXEC))
 		return remus_fail_errno(err, "pipe");
-	int rc = remus_qemu_spawn(program, args, "/", ends[1], &child, err);
+	int rc = remus_qemu_spawn(program, args, "/", ends[1], true, &child, err);
 	close(ends[1]);
 	uint64_t end = remus_now_us() + VERSION_MS * 1000u;
 	while (rc == 0 && have < sizeof text - 1) {

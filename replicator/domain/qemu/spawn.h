@@ -4,6 +4,7 @@
 #define REMUS_QEMU_SPAWN_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <sys/types.h>
 #include "remus/error.h"
 
@@ -19,9 +20,10 @@ int remus_qemu_ask_version(const char *program, char out[128], struct remus_erro
 
 /*
  * Run @program with @args (NULL-terminated, without argv[0]) in its own session and in the directory @dir, with
- * stdin from /dev/null, stdout and stderr to @output, and no other descriptor. It outlives this process.
+ * stdin from /dev/null, stdout and stderr to @output, and no other descriptor. It outlives this process, or, @mortal,
+ * is killed when the thread that called ends.
  */
-int remus_qemu_spawn(const char *program, char *const *args, const char *dir, int output,
+int remus_qemu_spawn(const char *program, char *const *args, const char *dir, int output, bool mortal,
 		     struct remus_qemu_child *out, struct remus_error *err);
 /* Collect the exit of a child that has ended, without waiting; closes the pidfd. */
 void remus_qemu_reap(struct remus_qemu_child *);

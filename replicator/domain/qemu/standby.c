@@ -23,6 +23,7 @@
 #include "remus/domain.h"
 #include "remus/host.h"
 #include "remus/log.h"
+#include "remus/renewal.h"
 #include "remus/util.h"
 #include "standby.h"
 
@@ -123,6 +124,7 @@ static struct remus_qemu_standby *standby_new(const struct remus_standby_config 
 	s->watch = REMUS_QEMU_WATCH_INIT;
 	s->run_dir = strdup(config->run_dir);
 	s->name = strdup(config->name);
+	s->mortal = config->mortal;
 	return s;
 }
 
@@ -138,6 +140,7 @@ static void standby_close(struct remus_standby *base)
 	if (!s->activated)
 		standby_destroy(base);
 	remus_qemu_watch_close(&s->watch);
+	remus_socket_channel_close(&s->agent);
 	remus_qmp_close(s->qmp); /* a protector of the activated guest can connect now */
 	if (s->child.pidfd >= 0)
 		remus_qemu_reap(&s->child);
@@ -228,6 +231,15 @@ static int standby_commit(struct remus_standby *base, uint64_t epoch, const uint
 	s->state_bytes = bytes;
 	s->epoch = epoch;
 	return 0;
+}
+
+static const uint8_t *standby_committed(struct remus_standby *base, uint64_t *epoch, size_t *bytes)
+{
+	struct remus_qemu_standby *s = of(base);
+
+	*epoch = s->epoch;
+	*bytes = s->state_bytes;
+	return s->state_bytes && !s->activated && !s->tainted ? s->state : NULL;
 }
 
 /* Hand the state to QEMU through a socket pair. QEMU reads while this writes: any size will do. */
@@ -341,6 +353,16 @@ static const char *standby_locator(struct remus_standby *base)
 	return of(base)->locator;
 }
 
+static struct remus_channel *standby_agent(struct remus_standby *base, char why[REMUS_TEXT_MAX])
+{
+	struct remus_qemu_standby *s = of(base);
+
+	if (s->agent.base.ops)
+		return &s->agent.base;
+	snprintf(why, REMUS_TEXT_MAX, "it has no virtio-serial port " REMUS_AGENT_PORT);
+	return NULL;
+}
+
 static pid_t standby_pid(struct remus_standby *base)
 {
 	return of(base)->child.pid;
@@ -363,9 +385,11 @@ const struct remus_standby_ops remus_qemu_standby_ops = {
 	.pages = standby_pages,
 	.page = standby_page,
 	.commit = standby_commit,
+	.committed = standby_committed,
 	.activate = standby_activate,
 	.nics = standby_nics,
 	.locator = standby_locator,
+	.agent = standby_agent,
 	.pid = standby_pid,
 	.event_fd = standby_event_fd,
 	.next_event = standby_next_event,

@@ -3,6 +3,7 @@
 #ifndef REMUS_QEMU_STANDBY_H
 #define REMUS_QEMU_STANDBY_H
 
+#include "../channel.h"
 #include "options.h"
 #include "process.h"
 #include "qmp.h"
@@ -26,6 +27,9 @@ struct remus_qemu_standby {
 	uint8_t *state;
 	size_t state_bytes, state_room; /* 0 bytes = nothing committed */
 	uint64_t epoch;
+	bool mortal; /* as in its config */
+	struct remus_socket_channel
+		agent; /* connected ahead, so that the activated guest finds its port connected */
 	bool activated;
 	bool fed;	 /* QEMU was told to take the state */
 	bool tainted;	 /* a guest may have run on the image */

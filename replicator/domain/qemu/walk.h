@@ -11,7 +11,7 @@ struct remus_qemu_walk {
 	const struct remus_qemu_how *how;
 	struct remus_qemu_guest *guest;
 	bool nodefaults, no_configuration, daemonized, accelerated;
-	int serials, chardevs;
+	int serials, chardevs, agents;
 	char memory_backend[64], ram_id[64]; /* what -machine names, what -object makes */
 	int netdevs;
 	struct {

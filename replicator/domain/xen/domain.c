@@ -44,6 +44,7 @@ static void domain_close(struct remus_domain *base)
 	if (d->own)
 		d->kind->close(d);
 	remus_xen_guest_free(&d->guest);
+	remus_xen_agent_close(&d->agent);
 	if (d->watch)
 		xs_close(d->watch);
 	remus_xen_close(&d->xen);
@@ -126,6 +127,11 @@ static pid_t domain_pid(struct remus_domain *base)
 {
 	(void)base;
 	return 0; /* these guests are no processes of this host */
+}
+
+static struct remus_channel *domain_agent(struct remus_domain *base, char why[REMUS_TEXT_MAX])
+{
+	return remus_xen_agent_open(&of(base)->agent, of(base)->domid, why);
 }
 
 static uint64_t domain_pages(struct remus_domain *base)
@@ -315,6 +321,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.open = domain_open,
 	.check = remus_xen_check,
 	.name = domain_name,
+	.agent = domain_agent,
 	.pid = domain_pid,
 	.pages = domain_pages,
 	.describe = domain_describe,

@@ -7,6 +7,7 @@
 #ifndef REMUS_XEN_DOMAIN_H
 #define REMUS_XEN_DOMAIN_H
 
+#include "agent.h"
 #include "inspect.h"
 #include "remus/domain.h"
 #include "suspend.h"
@@ -23,6 +24,7 @@ struct remus_xen_domain {
 	struct remus_guest_clock clock;
 	uint64_t looked_us;
 	char *run_dir; /* of the session */
+	struct remus_xen_agent agent;
 	const struct remus_xen_kind *kind;
 	void *own; /* the kind's; NULL = not open */
 };

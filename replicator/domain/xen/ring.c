@@ -6,9 +6,14 @@
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>
 
-/* What the three requests have at least: their heads and "control/shutdown". */
-#define LEFT_OVER_BYTES (3 * sizeof(struct xsd_sockmsg) + sizeof "control/shutdown")
-#define QUIET_US	10000u /* between the reading of two events it is never so quiet, even on a slow host */
+#define HEAD	sizeof(struct xsd_sockmsg)
+#define PATH	sizeof "control/shutdown"
+#define START	(HEAD + 1)
+#define READ	(HEAD + PATH)
+#define WRITE	(HEAD + PATH)
+#define END	(HEAD + 2)
+#define NOTHING (START + READ + END)	     /* bytes of an event that is read for nothing */
+#define SUSPEND (START + READ + WRITE + END) /* of the one that the guest suspends for */
 
 void remus_xen_ring_open(struct remus_xen_ring *ring, const struct remus_xen_handles *xen, uint32_t domid)
 {
@@ -37,23 +42,29 @@ static uint32_t counter(const XENSTORE_RING_IDX *at)
 	return __atomic_load_n(at, __ATOMIC_RELAXED);
 }
 
-void remus_xen_ring_mark(struct remus_xen_ring *ring)
+/* Events read for nothing since the last mark, of @bytes that may hold a suspend. */
+static unsigned read_since(const struct remus_xen_ring *ring, uint32_t asked, uint32_t suspend)
 {
-	if (ring->page)
-		ring->from = counter(&ring->page->req_prod);
-	ring->marked = ring->page != NULL;
-	ring->quiet_since_us = 0;
+	uint32_t bytes = asked - ring->from;
+	uint32_t events = bytes > suspend ? (uint32_t)((bytes - suspend) / NOTHING) : 0;
+
+	return events < ring->left ? events : ring->left; /* it asks for other things, too */
 }
 
-bool remus_xen_ring_settled(struct remus_xen_ring *ring, uint64_t now_us)
+void remus_xen_ring_mark(struct remus_xen_ring *ring)
+{
+	if (!ring->page)
+		return;
+	uint32_t asked = counter(&ring->page->req_prod);
+	/* Two came, of which it took one. */
+	ring->left = ring->marked ? ring->left - read_since(ring, asked, SUSPEND) + 1 : 1;
+	ring->from = asked;
+	ring->marked = true;
+}
+
+unsigned remus_xen_ring_behind(const struct remus_xen_ring *ring)
 {
 	if (!ring->marked)
-		return true;
-	uint32_t asked = counter(&ring->page->req_prod);
-	bool idle = asked - ring->from >= LEFT_OVER_BYTES && counter(&ring->page->req_cons) == asked &&
-		    counter(&ring->page->rsp_prod) == counter(&ring->page->rsp_cons);
-	if (!idle || asked != ring->seen || !ring->quiet_since_us)
-		ring->quiet_since_us = idle ? now_us : 0;
-	ring->seen = asked;
-	return idle && now_us - ring->quiet_since_us >= QUIET_US;
+		return 0;
+	return ring->left - read_since(ring, counter(&ring->page->req_prod), 0);
 }

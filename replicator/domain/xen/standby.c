@@ -20,6 +20,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "description.h"
 #include "handles.h"
 #include "keeper.h"
@@ -57,6 +58,7 @@ struct standby {
 	bool activated, over;
 	struct remus_xen_wallclock wallclock; /* as set_time() chose it */
 	struct remus_error early;	      /* why feeding ahead failed, for commit() to tell */
+	struct remus_xen_agent agent; /* of the activated guest */
 	char *run_dir;
 	char name[REMUS_XEN_NAME_MAX + 16], locator[REMUS_XEN_NAME_MAX + 8];
 };
@@ -260,6 +262,7 @@ static void standby_close(struct remus_standby *base)
 		remus_xen_keeper_release(&s->keeper);
 	else
 		standby_destroy(base);
+	remus_xen_agent_close(&s->agent);
 	remus_xen_shadow_destroy(&s->shadow);
 	remus_xen_pvfeed_destroy(&s->pv);
 	remus_xen_buffer_free(&s->head);
@@ -478,6 +481,17 @@ static const char *standby_locator(struct remus_standby *base)
 	return of(base)->activated ? of(base)->locator : "";
 }
 
+/* Its directory in xenstore is of the domain that runs: another one was perhaps built in between. */
+static struct remus_channel *standby_agent(struct remus_standby *base, char why[REMUS_TEXT_MAX])
+{
+	struct standby *s = of(base);
+
+	if (s->activated)
+		return remus_xen_agent_open(&s->agent, s->domid, why);
+	snprintf(why, REMUS_TEXT_MAX, "it doesn't run yet");
+	return NULL;
+}
+
 /* None: a keeper whose receiver died takes its domain down itself, which nobody can once it is killed. */
 static pid_t standby_pid(struct remus_standby *base)
 {
@@ -530,6 +544,7 @@ const struct remus_standby_ops remus_xen_standby_ops = {
 	.activate = standby_activate,
 	.nics = standby_nics,
 	.locator = standby_locator,
+	.agent = standby_agent,
 	.pid = standby_pid,
 	.event_fd = standby_event_fd,
 	.next_event = standby_next_event,

@@ -209,11 +209,10 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 	return rc < 0 ? rc : 0;
 }
 
-bool remus_xen_suspend_settled(struct remus_xen_suspend *s)
+bool remus_xen_suspend_settled(const struct remus_xen_suspend *s)
 {
-	uint64_t now = remus_now_us();
-
-	return remus_xen_ring_settled(&s->ring, now) || now - s->resumed_us >= REMUS_XEN_SETTLE_MS * 1000u;
+	return remus_xen_ring_behind(&s->ring) <= REMUS_XEN_RING_BEHIND ||
+	       remus_now_us() - s->resumed_us >= REMUS_XEN_SETTLE_MS * 1000u;
 }
 
 /* 1 = stopped by a suspend, 0 = runs. */

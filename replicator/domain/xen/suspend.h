@@ -11,8 +11,8 @@
  * otherwise `xl save` would wait for ever (I13).
  *
  * A request can be made ahead of the pause, so that the time until the guest takes it up (it answers by emptying
- * control/shutdown, and begins to freeze) overlaps with its running; but not before the guest is done with what the last
- * one left (ring.h). A request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
+ * control/shutdown, and begins to freeze) overlaps with its running; but not while the guest is behind with
+ * what earlier ones left (ring.h). A request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
  * shutdown or a reboot, is never overwritten.
  */
 #ifndef REMUS_XEN_SUSPEND_H
@@ -27,7 +27,7 @@
 #define REMUS_XEN_GRACE_MS   3000  /* more, when it has taken up the request */
 #define REMUS_XEN_LATE_MS    30000 /* Linux tries for 20 s to freeze its processes; it may stop until then */
 #define REMUS_XEN_SETTLE_MS \
-	400 /* after a resume a guest that has not settled by then is asked all the same */
+	400 /* after a resume a guest that has not caught up by then is asked all the same */
 
 struct remus_xen_suspend {
 	const struct remus_xen_handles *xen;
@@ -67,8 +67,8 @@ void remus_xen_suspend_inherit(struct remus_xen_suspend *suspend);
 /* Calls off what is out; the guest is left as it is. */
 void remus_xen_suspend_close(struct remus_xen_suspend *suspend);
 int remus_xen_suspend_request(struct remus_xen_suspend *suspend, struct remus_error *err);
-/* Is it time for a request, or is the guest still busy with the last one? */
-bool remus_xen_suspend_settled(struct remus_xen_suspend *suspend);
+/* May it be asked, or must it catch up with what earlier requests left? */
+bool remus_xen_suspend_settled(const struct remus_xen_suspend *suspend);
 /* Request unless that was done, and wait until it has stopped. -ETIMEDOUT: it runs, or will be made to. -ESHUTDOWN:
  * it ended instead. */
 int remus_xen_suspend_wait(struct remus_xen_suspend *suspend, xc_dominfo_t *info, struct remus_error *err);

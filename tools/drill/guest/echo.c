@@ -14,7 +14,7 @@
  * tell a rollback by: once it has seen n, every later request must be answered with more than n, and no value
  * may ever come twice.
  *
- * Commands: "stats", "clock", "verify" (answered when the pass has ended), "poweroff". Answers are JSON lines.
+ * Commands: "stats", "clock", "samples", "verify" (answered when the pass has ended), "poweroff". Answers are JSON lines.
  */
 #include "guest.h"
 
@@ -212,12 +212,22 @@ static void command(struct peer *peer, const char *line)
 		snprintf(text, sizeof text, "{\"clock\":{\"realtime_ns\":%lld%09ld,\"monotonic_ns\":%llu}}\n",
 			 (long long)real.tv_sec, real.tv_nsec, (unsigned long long)now_ns());
 		say(peer, text);
+	} else if (!strcmp(line, "samples")) {
+		const struct samples_report *r = samples_report();
+		char text[256];
+		snprintf(text, sizeof text,
+			 "{\"samples\":{\"readings\":%llu,\"backwards\":%llu,\"backwards_ns\":%lld,\"jump_"
+			 "ns\":%lld,"
+			 "\"jump_back_ns\":%lld}}\n",
+			 (unsigned long long)r->readings, (unsigned long long)r->backwards,
+			 (long long)r->backwards_ns, (long long)r->jump_ns, (long long)r->jump_back_ns);
+		say(peer, text);
 	} else if (!strcmp(line, "poweroff")) {
 		printf("guest: power off\n");
 		fflush(stdout);
 		reboot(RB_POWER_OFF);
 	} else {
-		say(peer, "{\"error\":\"commands: verify, stats, clock, poweroff\"}\n");
+		say(peer, "{\"error\":\"commands: verify, stats, clock, samples, poweroff\"}\n");
 	}
 }
 

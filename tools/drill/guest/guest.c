@@ -96,15 +96,26 @@ static void serve(int epoll, int timer)
 				stamp_tick();
 				echo_tick();
 				frames_tick();
+				samples_tick();
 			}
 		}
 	}
+}
+
+/* In the guest it is also the agent's one hook, /etc/remus/resume.d/drill. */
+static int be_a_hook(void)
+{
+	printf("DRILL-HOOK activation=%s reseeded=%s clock=%s step_ns=%s\n", getenv("REMUS_ACTIVATION"),
+	       getenv("REMUS_RESEEDED"), getenv("REMUS_CLOCK"), getenv("REMUS_CLOCK_STEP_NS"));
+	return fflush(stdout) ? 1 : 0;
 }
 
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], "--tsc-khz"))
 		return print_tsc_khz();
+	if (getenv("REMUS_ACTIVATION"))
+		return be_a_hook();
 	if (getpid() != 1) {
 		fprintf(stderr, "usage: %s --tsc-khz   (otherwise: the init of the drill's guest)\n",
 			argv[0]);
@@ -112,6 +123,8 @@ int main(int argc, char **argv)
 	}
 	setup_mounts();
 	setup_modules();
+	if (number_argument("remus.agent", 0))
+		setup_agent();
 	const char *ip4 = setup_argument("remus.ip"), *ip6 = setup_argument("remus.ip6");
 	setup_network(ip4 ? ip4 : "10.77.0.10/24", ip6 ? ip6 : "fd77::10/64");
 	const char *vlan_ip = setup_argument("remus.vlan_ip");
@@ -134,6 +147,7 @@ int main(int argc, char **argv)
 	echo_start(epoll);
 	udp_start(epoll);
 	frames_start(number_argument("remus.frames", 0));
+	samples_start(number_argument("remus.sample_ms", 0));
 	printf("DRILL-READY\n");
 	fflush(stdout);
 	serve(epoll, timer);

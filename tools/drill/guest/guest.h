@@ -6,6 +6,7 @@
  *   echo.c   the network workload: a TCP echo with a rising counter, and the control port
  *   udp.c    the same counter over UDP
  *   frames.c raw frames of every kind, numbered
+ *   samples.c random numbers and the wall clock, for who compares two copies of the guest
  *   guest.c  the loop that runs them, and the time stamp counter's frequency (run on the host)
  * The other half of the conversation is remus_drill/client.py.
  */
@@ -24,6 +25,8 @@ uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 void setup_mounts(void);
 /* Loads /modules/NAME for each name in /modules/order. */
 void setup_modules(void);
+/* Start /agent, remus-agent(8). */
+void setup_agent(void);
 /* eth0: @ip4 as "10.77.0.10/24", @ip6 as "fd77::10/64". */
 void setup_network(const char *ip4, const char *ip6);
 /* VLAN @id on eth0, with @ip4. */
@@ -61,6 +64,18 @@ uint64_t echo_count(void);
 void udp_start(int epoll);
 /* One epoll event; false when it is somebody else's. */
 bool udp_event(void *data);
+
+/* ---- samples.c ---- */
+struct samples_report {
+	uint64_t readings, backwards;  /* of the wall clock; those that were below the one before */
+	int64_t backwards_ns;	       /* the most that one was */
+	int64_t jump_ns, jump_back_ns; /* the largest jumps against the monotonic clock */
+};
+/* A line on the console every @every_ms; 0 = none. */
+void samples_start(uint64_t every_ms);
+/* Called every few milliseconds. */
+void samples_tick(void);
+const struct samples_report *samples_report(void);
 
 /* ---- frames.c ---- */
 /* @rate: frames a second; 0 = none. */

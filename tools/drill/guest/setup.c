@@ -67,6 +67,18 @@ void setup_modules(void)
 	fclose(order);
 }
 
+void setup_agent(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die("fork");
+	if (pid == 0) {
+		execl("/agent", "remus-agent", "--foreground", (char *)NULL);
+		_exit(127);
+	}
+}
+
 const char *setup_argument(const char *name)
 {
 	static char line[4096], value[256];

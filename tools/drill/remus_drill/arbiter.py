@@ -79,7 +79,24 @@ class Etcd:
         return [key for key in listed.split() if not key.endswith("/last-opened")]
 
 
+class Manual:
+    """The operator decides: until he does, a backup that lost its primary stands still."""
+
+    away = 0.0
+    uri = "manual"
+
+    def start(self):
+        pass
+
+    kill = stop = start
+
+    def records(self):
+        return []
+
+
 def make(kind, folder):
+    if kind == "manual":
+        return Manual()
     return Etcd(folder) if kind == "etcd" else Folder(folder)
 
 

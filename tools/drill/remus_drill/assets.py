@@ -12,11 +12,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zlib
 
 from . import DrillError
 
 PACKAGE = "linux-image-cloud-amd64"
-MODULES = ("virtio_mmio", "virtio_net")
+MODULES = ("virtio_mmio", "virtio_net", "virtio_console", "virtio_rng")
+# The cloud kernel has no driver for the generation id (CONFIG_VMGENID), the general one has it built in.
+GENERAL_PACKAGE = "linux-image-amd64"
+PCI_MODULES = ("virtio_pci", "virtio_net", "virtio_console", "virtio_rng")
 
 
 class Cpio:
@@ -105,14 +109,21 @@ def module_order(tree, wanted=MODULES):
     return list(order.items())
 
 
-def initramfs(guest_program, modules):
-    """The archive: @guest_program is a path, @modules come from module_order()."""
+def initramfs(guest_program, modules, agent=None):
+    """The archive: @guest_program and @agent (remus-agent, or none) are paths, @modules come from module_order()."""
     cpio = Cpio()
     for name in ("dev", "proc", "sys", "modules"):
         cpio.directory(name)
     cpio.character_device("dev/console", 5, 1)
     with open(guest_program, "rb") as f:
-        cpio.file("init", f.read(), 0o755)
+        program = f.read()
+    cpio.file("init", program, 0o755)
+    if agent:
+        with open(agent, "rb") as f:
+            cpio.file("agent", f.read(), 0o755)
+        for name in ("etc", "etc/remus", "etc/remus/resume.d"):
+            cpio.directory(name)
+        cpio.link("etc/remus/resume.d/drill", "/init")
     for name, data in modules:
         cpio.file(f"modules/{name}.ko", data)
     if modules:
@@ -142,55 +153,61 @@ def run(what, command, cwd=None):
     return done.stdout
 
 
-def _download(folder, say):
-    depends = run("looking up the cloud kernel", ["apt-cache", "depends", "--important", PACKAGE])
+def _download(folder, package, say):
+    depends = run("looking up the kernel", ["apt-cache", "depends", "--important", package])
     names = re.findall(r"Depends: (linux-image-\S+)", depends)
     if not names:
-        raise DrillError(f"apt knows no {PACKAGE}; run \"apt-get update\" as root, or give --kernel and --modules")
-    say(f"fetching {names[0]} (27 MB, unpacked into {os.path.dirname(folder)}, not installed)")
-    run("downloading the cloud kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
+        raise DrillError(f"apt knows no {package}; run \"apt-get update\" as root, or give --kernel and --modules")
+    say(f"fetching {names[0]} ({27 if package == PACKAGE else 70} MB, unpacked into {os.path.dirname(folder)}, not installed)")
+    run("downloading the kernel", ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", names[0]], folder)
     packages = [f for f in os.listdir(folder) if f.endswith(".deb")]
     if len(packages) != 1:
         raise DrillError(f"apt-get download {names[0]} left no package in {folder}")
-    run("unpacking the cloud kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
+    run("unpacking the kernel", ["dpkg-deb", "-x", packages[0], "tree"], folder)
     return os.path.join(folder, "tree"), packages[0]
 
 
-def _unpack(cache, say):
+def _unpack(cache, package, wanted, say):
     """Fill the cache: vmlinuz and NN-NAME.ko files, in load order. Appears whole or not at all."""
     with tempfile.TemporaryDirectory(prefix="fetch-", dir=cache) as folder:
-        tree, package = _download(folder, say)
+        tree, file = _download(folder, package, say)
         boot = [f for f in os.listdir(os.path.join(tree, "boot")) if f.startswith("vmlinuz-")]
         version = boot[0][len("vmlinuz-"):]
         modules = os.path.join(tree, "lib/modules", version)
         result = os.path.join(folder, "result")
         os.mkdir(result)
         shutil.copy(os.path.join(tree, "boot", boot[0]), os.path.join(result, "vmlinuz"))
-        for i, (name, data) in enumerate(module_order(modules)):
+        for i, (name, data) in enumerate(module_order(modules, wanted)):
             with open(os.path.join(result, f"{i:02}-{name}.ko"), "wb") as f:
                 f.write(data)
         with open(os.path.join(result, "package"), "w", encoding="utf-8") as f:
-            f.write(package + "\n")
+            f.write(file + "\n")
         try:
-            os.rename(result, os.path.join(cache, "kernel-" + version))
+            os.rename(result, os.path.join(cache, cache_name(version, wanted)))
         except OSError:
             pass  # another drill was faster
-    return "kernel-" + version
+    return cache_name(version, wanted)
+
+
+def cache_name(version, wanted):
+    """A folder whose modules are others than those wanted today is not taken for what is there."""
+    return f"kernel-{version}-{zlib.crc32(' '.join(wanted).encode()):08x}"
 
 
 def _version(name):
     return [int(n) for n in re.findall(r"\d+", name)]
 
 
-def kernel(options, say):
+def kernel(options, say, package=PACKAGE, wanted=MODULES):
     """(path of the kernel, [(module name, bytes)] in load order)."""
     if options.kernel:
         if not os.access(options.kernel, os.R_OK):
             raise DrillError(f"--kernel {options.kernel} cannot be read")
-        return os.path.abspath(options.kernel), module_order(options.modules) if options.modules else []
+        return os.path.abspath(options.kernel), module_order(options.modules, wanted) if options.modules else []
     cache = cache_folder()
-    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-")), key=_version)
-    folder = os.path.join(cache, known[-1] if known else _unpack(cache, say))
+    known = sorted((k for k in os.listdir(cache) if k.startswith("kernel-") and k.endswith(cache_name("", wanted)[7:])),
+                   key=_version)
+    folder = os.path.join(cache, known[-1] if known else _unpack(cache, package, wanted, say))
     files = sorted(f for f in os.listdir(folder) if f.endswith(".ko"))
     modules = [(f[3:-3], read_module(os.path.join(folder, f))) for f in files]
     return os.path.join(folder, "vmlinuz"), modules

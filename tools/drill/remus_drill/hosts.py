@@ -81,6 +81,7 @@ class Host:
         self.control = os.path.join(self.run, "control")
         self.keys = os.path.join(folder, "tls")
         self.remusd_options = []
+        self.environment = {}  # of its processes, besides the drill's own
         self.qmp = os.path.join(self.guest, "qmp")
         self.serial = os.path.join(folder, "serial.log")
         self.children = []
@@ -90,7 +91,8 @@ class Host:
     def spawn(self, command, log):
         with open(os.path.join(self.folder, log), "ab") as out:
             child = subprocess.Popen([*self.namespace.prefix, *command], stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=out, cwd=self.folder, start_new_session=True)
+                                     stderr=out, cwd=self.folder, start_new_session=True,
+                                     env={**os.environ, **self.environment})
         self.children.append(child)
         return child
 
@@ -199,20 +201,35 @@ class Host:
 
     # ---- the guest ----
     def start_guest(self, plan):
-        """QEMU, with the command of the field's recipe: microvm, memory in a memfd, a datagram netdev."""
+        """QEMU, with the command of the field's recipe: microvm, memory in a memfd, a datagram netdev. A q35 is there for
+        its generation id, which a microvm cannot have."""
+        q35 = plan.get("machine") == "q35"
+        bus = "pci" if q35 else "device"
         append = (f"console=ttyS0 quiet tsc_early_khz={plan['tsc_khz']} lpj={plan['tsc_khz'] * 4} no_timer_check "
                   f"reboot=t panic=-1 remus.ip={GUEST_IP4}/24 remus.ip6={GUEST_IP6}/64 "
-                  f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']}")
+                  f"remus.dirty={plan['dirty']} remus.region_mib={plan['region']} "
+                  f"remus.agent={int(plan['agent'])} remus.sample_ms={plan.get('sample_ms', 0)}")
+        if plan.get("sample_ms"):  # without it the kernel counts timer interrupts, and a busy host lets some of them fall
+            append += " clocksource=tsc tsc=reliable"
         net, switch = os.path.join(self.guest, "net"), os.path.join(self.guest, "switch")
-        command = ["qemu-system-x86_64",
-                   "-M", "microvm,acpi=on,pit=on,pic=on,suppress-vmdesc=on,memory-backend=ram0", "-accel", "tcg",
+        machine = "microvm,acpi=on,pit=on,pic=on,suppress-vmdesc=on,memory-backend=ram0"
+        if q35:
+            machine = "q35,suppress-vmdesc=on,memory-backend=ram0"
+            append = append.replace("quiet", "loglevel=6")
+        command = ["qemu-system-x86_64", "-M", machine, "-accel", "tcg",
                    "-m", str(plan["memory"]),
                    "-object", f"memory-backend-memfd,id=ram0,size={plan['memory']}M,share=on,prealloc=on",
                    "-global", "migration.send-configuration=off", "-display", "none", "-no-reboot", "-nodefaults",
                    "-serial", f"file:{self.serial}", "-qmp", f"unix:{self.qmp},server=on,wait=off",
                    "-kernel", plan["kernel"], "-initrd", plan["initramfs"], "-append", append,
                    "-netdev", f"dgram,id=n0,local.type=unix,local.path={net},remote.type=unix,remote.path={switch}",
-                   "-device", f"virtio-net-device,netdev=n0,mac={GUEST_MAC}"]
+                   "-device", f"virtio-net-{bus},netdev=n0,mac={GUEST_MAC}" + (",romfile=" if q35 else ""),
+                   "-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", f"virtio-rng-{bus},rng=rng0",
+                   "-device", f"virtio-serial-{bus}", "-chardev",
+                   f"socket,id=agent,path={os.path.join(self.guest, 'agent')},server=on,wait=off",
+                   "-device", "virtserialport,chardev=agent,name=org.remus.agent.0"]
+        if plan.get("generation"):
+            command += ["-device", "vmgenid,guid=auto,id=generation0"]
         qemu = self.spawn(command, "qemu.log")
 
         def ready():

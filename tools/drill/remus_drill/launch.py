@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from . import DrillError, assets, options, report, scenario
+from . import DrillError, assets, continuity, options, report, scenario
 from .hosts import find_program
 
 INNER = "--inner"  # then: the plan, the folder
@@ -47,20 +47,43 @@ def prepare(opts, folder):
         raise DrillError("qemu-system-x86_64 was not found (Debian: apt-get install qemu-system-x86)")
     if opts.arbiter == "etcd" and not (shutil.which("etcd") and shutil.which("etcdctl")):
         raise DrillError("etcd was not found (Debian: apt-get install etcd-server etcd-client)")
-    kernel, modules = assets.kernel(opts, say)
     guest, *_ = (find_program(name) for name in ("remus-drill-guest", "remusd", "remusctl"))
-    initramfs = os.path.join(folder, "initramfs")
-    with open(initramfs, "wb") as f:
-        f.write(assets.initramfs(guest, modules))
-    return {"kernel": kernel, "initramfs": initramfs, "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
+    return {**boot(opts, folder), "tsc_khz": assets.tsc_khz(guest), "memory": opts.memory,
             "interval": opts.interval, "seconds": opts.seconds, "dirty": opts.dirty, "region": opts.region,
-            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter}
+            "connections": opts.connections, "kill": opts.kill, "link": opts.link, "arbiter": opts.arbiter,
+            "agent": opts.agent}
+
+
+def boot(opts, folder, name="initramfs", **which):
+    """What a guest boots from; @which: another kernel than the usual (assets.kernel)."""
+    guest, agent = find_program("remus-drill-guest"), find_program("remus-agent")
+    kernel, modules = assets.kernel(opts, say, **which)
+    initramfs = os.path.join(folder, name)
+    with open(initramfs, "wb") as f:
+        f.write(assets.initramfs(guest, modules, agent))
+    return {"kernel": kernel, "initramfs": initramfs}
+
+
+def all_plans(opts, plan, folder):
+    """[(what it is called, its plan)]"""
+    if not opts.continuity:
+        return [(f"kill {opts.kill}", plan)] * opts.runs
+    plans = []
+    for name, what in continuity.VARIANTS.items():
+        if opts.continuity not in ("all", what["renewal"]):
+            continue
+        mine = {**plan, **what, "variant": name, "arbiter": "manual", "sample_ms": continuity.SAMPLE_MS}
+        if what.get("machine") == "q35":
+            mine.update(boot(opts, folder, "initramfs-general",
+                             package=assets.GENERAL_PACKAGE, wanted=assets.PCI_MODULES))
+        plans.append((name, mine))
+    return plans * opts.runs
 
 
 def inner(arguments):
     """Inside the namespaces: one drill; the result on stdout."""
     plan, folder = json.loads(arguments[0]), arguments[1]
-    result, lines = scenario.hold(plan, folder, say)
+    result, lines = (continuity if "variant" in plan else scenario).hold(plan, folder, say)
     json.dump({"result": result, "text": lines}, sys.stdout)
     return PASS
 
@@ -103,18 +126,20 @@ def hold_all(opts, folder):
         return PASS
     command = isolation()
     seed = opts.seed if opts.seed is not None else random.randrange(1, 10**6)
-    passed, times = 0, []
-    for run in range(1, opts.runs + 1):
+    passed, times, results = 0, [], []
+    plans = all_plans(opts, plan, folder)
+    for run, (called, plan) in enumerate(plans, 1):
         plan["seed"] = seed + run - 1
         place = os.path.join(folder, f"run-{run}")
-        say(f"drill {run} of {opts.runs}: kill {opts.kill}, seed {plan['seed']}")
+        say(f"drill {run} of {len(plans)}: {called}, seed {plan['seed']}")
         answer = one_run(command, plan, place)
         result = answer["result"]
         if opts.json:
             print(json.dumps(result), flush=True)
         if opts.runs == 1 or result["failures"]:
             say("\n".join(answer["text"]))
-        say(report.one_line(run, opts.runs, result))
+        say(report.one_line(run, len(plans), result))
+        results.append(result)
         times.append(result["seconds"])
         if result["result"] == "pass":
             passed += 1
@@ -122,10 +147,12 @@ def hold_all(opts, folder):
                 shutil.rmtree(place)
         else:
             tails(place)
-    if opts.runs > 1:
-        say(f"{passed} of {opts.runs} drills passed in {time.monotonic() - began:.0f} s; "
+    if opts.continuity:
+        say("\n".join(continuity.table(results)))
+    if len(plans) > 1:
+        say(f"{passed} of {len(plans)} drills passed in {time.monotonic() - began:.0f} s; "
             f"a drill took {min(times):.1f} to {max(times):.1f} s")
-    return PASS if passed == opts.runs else FAIL
+    return PASS if passed == len(plans) else FAIL
 
 
 def work_folder():

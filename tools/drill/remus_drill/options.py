@@ -7,6 +7,7 @@ FAULTS = {
     "host": "everything of host a is killed at once, its links go down in the same instant (default)",
     "engine": "only the engine of host a is killed",
     "qemu": "only the guest's QEMU on host a is killed",
+    "freeze": "everything of host a stands still (SIGSTOP, its guest too) for 5 s and then goes on, as after a suspend",
     "link": "the replication link is cut, both hosts live on",
     "backup": "everything of host b is killed; then host b comes back and the guest is protected again",
     "none": "no fault: the guest is handed over in order (remusctl failover)",
@@ -32,6 +33,11 @@ def parse(arguments):
     add("--connections", type=int, default=4, metavar="N", help="TCP connections, half of them IPv6 (default 4)")
     add("--link", choices=("psk", "x509", "plaintext"), default="psk",
         help="how the hosts know each other: TLS by a shared key (default), by certificates, or not at all")
+    add("--continuity", nargs="?", const="all", choices=("all", "agent", "vmgenid", "none"),
+        help="wake one checkpoint up three times, once as the guest, and compare random numbers and clocks; with an agent, "
+             "with a generation id, with neither (or one of these alone); host b's clock is wrong on purpose")
+    add("--no-agent", dest="agent", action="store_false",
+        help="without remus-agent in the guest: nobody renews its random numbers and its clock after a failover")
     add("--runs", type=int, default=1, metavar="N", help="hold N drills in a row")
     add("--kill", choices=FAULTS, default="host", help="what to kill (below)")
     add("--arbiter", choices=("file", "etcd"), default="file",
@@ -50,6 +56,9 @@ def parse(arguments):
         value = getattr(options, name)
         if not low <= value <= high:
             parser.error(f"--{name} {value} is out of range: {low} to {high}")
+    if options.continuity and (options.kill != "host" or options.arbiter != "file" or options.kernel):
+        parser.error("--continuity kills the host, is decided by its operator and needs kernels of its own: not with --kill, "
+                     "--arbiter or --kernel")
     if options.arbiter == "etcd" and options.kill not in ("host", "engine", "link"):
         parser.error(f"--arbiter etcd is killed while it is asked, and with --kill {options.kill} it is not, or a guest stands "
                      "still for it; use host, engine or link")

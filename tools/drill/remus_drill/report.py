@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The verdict: which conditions held, the JSON object, and the text for people. Pure: facts in, words out."""
 
-SURVIVORS = {"host": "b", "qemu": "b", "none": "b", "backup": "a", "engine": "ab", "link": "ab", "shutdown": ""}
+SURVIVORS = {"host": "b", "freeze": "b", "qemu": "b", "none": "b", "backup": "a", "engine": "ab", "link": "ab", "shutdown": ""}
 
 
 def _client_failures(client, fault):
@@ -108,6 +108,7 @@ def to_json(facts):
                    "compared": egress["checked"]},
         "failover": {**_pick((survivor or {}).get("failover"), "detect_ms", "claim_ms", "activate_ms"),
                      "client_stall_ms": round(client["stall"] * 1000, 1)},
+        "renewal": facts.get("renewal", {}),
         "client": _pick(client, "connections", "bytes", "corrupt", "resets", "rolled_back", "replies"),
         "guest_check": _pick(facts["guest_check"], "pages", "bad", "checked"),
         "pause_parts_us": pause_parts(facts.get("backend", "qemu"), before.get("pause_us", {})),
@@ -126,6 +127,12 @@ def one_line(run, runs, result):
     return (f"run {run}/{runs}  {result['result']}  kill {result['kill']}  survivor {result['survivor'] or '-'}  "
             f"stall {failover['client_stall_ms']:.0f} ms  pause p50 {result['pause_us']['p50']} us  "
             f"{result['seconds']:.1f} s  seed {result['seed']}")
+
+
+def _renewal_lines(renewal):
+    if renewal.get("renewed"):
+        yield (f"renewal    answered {renewal['took_ms']:.1f} ms after activation: {renewal['bits']} bits credited, clock "
+               f"{renewal['clock']} by {renewal['step_ms']:.1f} ms (within {renewal['error_ms']:.2f} ms)")
 
 
 def text(result):
@@ -148,6 +155,7 @@ def text(result):
         f"{result['egress']['released_before_ack']} of {result['egress']['compared']} released before their ack",
         f"failover   detected in {failover['detect_ms']:.0f} ms, claimed in {failover['claim_ms']:.0f} ms, "
         f"guest running {failover['activate_ms']:.0f} ms later",
+        *_renewal_lines(result["renewal"]),
         f"client     {client['connections']} connections, {client['replies']} replies, {client['bytes']} bytes, "
         f"longest silence {failover['client_stall_ms']:.0f} ms, {client['resets']} resets, "
         f"{client['corrupt']} corrupt, {client['rolled_back']} rolled back",

@@ -11,6 +11,7 @@ Nothing is asserted on the way: each step records what it saw in `facts`, and re
 import glob
 import os
 import random
+import signal
 import time
 
 from . import DrillError, arbiter, control, litter, observer, report
@@ -29,6 +30,7 @@ class Drill:
     keep_talking = 2.0   # how long the survivor must go on serving
     settled_within = 5   # until the other side has given its guest up
     powered_off_within = 8
+    frozen_for = 5       # that a host stands still
     silent_start = True  # no frame had left host a when its egress buffer began to count
 
     def __init__(self, plan, folder, say):
@@ -40,7 +42,7 @@ class Drill:
         self.decider = arbiter.make(plan.get("arbiter", "file"), folder)
         self.arbiter = getattr(self.decider, "folder", None)
         self.hosts = {}
-        self.fault_time = self.decided_time = None
+        self.fault_time = self.decided_time = self.thaw_time = None
         self.claims_allowed = 1
         self.name = None
         self.facts = {
@@ -62,6 +64,7 @@ class Drill:
             self.hosts[name] = Host(self.topology.hosts[name], os.path.join(self.folder, name))
             self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
             self.sniffers[name].start()
+            self.prepare_host(self.hosts[name])
         self.a, self.b = self.hosts["a"], self.hosts["b"]
         for host in self.hosts.values():
             host.make_keys(self.plan["link"], os.path.join(self.folder, "keys"))
@@ -69,6 +72,9 @@ class Drill:
         self.step("two hosts are up, each runs remusd")
         seconds = self.a.start_guest(self.plan)
         self.step(f"the guest runs on host a (booted in {seconds:.1f} s)")
+
+    def prepare_host(self, host):
+        """For scenarios that change something about it before anything runs on it."""
 
     def protect(self):
         self.a.ctl("protect", "qemu:" + self.a.qmp, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]),
@@ -164,6 +170,26 @@ class Drill:
         for pid in guests:
             kill_pid(pid)
 
+    def _fault_freeze(self, _):
+        """Suspend and resume of a host. The backup takes over meanwhile; who wakes up must notice that it has been
+        overtaken, and show nothing more than what had been acknowledged before (I1, I5)."""
+        frozen = self.a.processes()
+        self._now(f"FAULT: host a stands still (SIGSTOP to {len(frozen)} processes)")
+        for pid in frozen:
+            kill_pid(pid, signal.SIGSTOP)
+        try:
+            wait_for("every connection to get an answer while host a stands still", self.frozen_for,
+                     lambda: self.client.all_answered_since(self.fault_time))
+        except DrillError as e:
+            self.facts["wrong"].append(str(e))
+        if self.domain(self.b).get("state") != "active":
+            self.facts["wrong"].append("host b had not taken over when host a woke up")
+        time.sleep(max(0.0, self.fault_time + self.frozen_for - time.monotonic()))
+        self.thaw_time = time.monotonic()
+        for pid in frozen:
+            kill_pid(pid, signal.SIGCONT)
+        self.step(f"host a goes on, after {self.frozen_for:g} s")
+
     def _fault_link(self, _):
         self._now("FAULT: the replication link is cut")
         link_set(self.topology.replication_ports(), False)
@@ -228,8 +254,26 @@ class Drill:
         if survivor == "b":
             kinds = {"activated", "handed-over"} if self.fault == "none" else {"activated"}
             self.expect_events(self.b, kinds, any_of=True)
+            if self.backend == "qemu":
+                self._note_renewal(status)
         if self.fault == "backup":
             self.expect_events(self.a, {"backup-lost", "unprotected", "solo"}, any_of=True)
+
+    def _note_renewal(self, status):
+        """I12: with its agent the guest was renewed before its network was opened; without, that was said."""
+        expected = "renewed" if self.plan["agent"] else "not-renewed"
+        self.expect_events(self.b, {expected})
+        last = status.get("agent", {}).get("last", {})
+        self.facts["renewal"] = last
+        if not self.plan["agent"]:
+            return
+        if not last.get("reseeded") or last.get("bits", 0) < 256 or last.get("clock") not in ("stepped", "kept", "slewing"):
+            self.facts["wrong"].append(f"the guest's renewal is said to be {last} (I12)")
+        hooks = last.get("hooks", {})
+        if hooks.get("ran") != 1 or hooks.get("failed") != 0:
+            self.facts["wrong"].append(f"the guest's hooks are said to be {hooks}, not one that ran well")
+        self.step(f"the guest was renewed {last.get('took_ms', 0):.1f} ms after its activation, its clock "
+                  f"{last.get('clock')} by {last.get('step_ms', 0):.1f} ms")
 
     def expect_events(self, host, kinds, any_of=False):
         raised = {e.get("kind") for e in host.events()}
@@ -315,6 +359,8 @@ class Drill:
                                   self.silent_start)
         if self.decided_time:
             self._check_silence()
+        if self.thaw_time:
+            self._check_overtaken(trace["primary"])
         early_b = [t for t in self.sniffers["b"].frames if self.fault_time and t < self.fault_time * 1e6]
         self.facts["egress"].update(early=result.early, checked=result.checked, missing=result.missing,
                                     standby_frames=len(early_b))
@@ -332,6 +378,17 @@ class Drill:
             frames = [t for t in sniffer.frames if quiet[0] < t < quiet[1]]
             if frames:
                 self.facts["wrong"].append(f"{len(frames)} frames left host {name} while the arbiter was away (I6)")
+
+    def _check_overtaken(self, primary):
+        """I5: of a host that woke up too late no frame is seen, but of an epoch whose ack had come before; and it says so."""
+        moment = self.thaw_time * 1e6
+        frames = [t for t in self.sniffers["a"].frames if t > moment]
+        if frames and not any(e["ev"] == "release" and e["t"] > moment for e in primary):
+            self.facts["wrong"].append(f"{len(frames)} frames left host a after it woke up, though nothing was released (I5)")
+        if any(e["ev"] == "pass" and e["t"] > moment for e in primary):
+            self.facts["wrong"].append("host a opened its egress after it woke up (I6)")
+        if "claim-lost" not in {e.get("kind") for e in self.events_a}:
+            self.facts["events_missing"].append("claim-lost (host a)")
 
     def _check_loudness(self, primary):
         """I7: the event comes before any ungated output."""

@@ -40,9 +40,9 @@ class XenHost:
     def start_remusd(self, environment="", plaintext=False, trace=True):
         if not plaintext:
             self._make_keys()
-        trace = f"/lab/{self.name}/trace" if trace else "/run"  # the former outlives the host, and costs it time
+        trace = f"--trace /lab/{self.name}/trace" if trace else ""  # it outlives the host, and costs it time
         self.agent.must(f"mkdir -p {RUN} && ({environment} setsid remusd --run-dir {RUN} --listen {ADDRESS[self.name]} "
-                        f"{'--insecure ' if plaintext else ''}--control {RUN}/control --trace {trace} --log-level info "
+                        f"{'--insecure ' if plaintext else ''}--control {RUN}/control {trace} --log-level info "
                         f"</dev/null >>/lab/{self.name}/remusd.log 2>&1 & echo $! >/run/remusd.pid)", 20)
         wait_for(f"remusd on host {self.name} to answer", 15, lambda: bool(self.status_or_none()), 0.2)
 

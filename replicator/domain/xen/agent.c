@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* See agent.h. The guest owns both nodes: what stands in them is bounded by xenstore (4096 bytes), and by nothing else. */
+#include "config.h"
+
+#include "agent.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "remus/renewal.h"
+
+static struct remus_xen_agent *of(struct remus_channel *base)
+{
+	return (struct remus_xen_agent *)base;
+}
+
+static int channel_fd(struct remus_channel *base)
+{
+	return xs_fileno(of(base)->xs);
+}
+
+static size_t channel_receive(struct remus_channel *base, void *buffer, size_t size)
+{
+	struct remus_xen_agent *a = of(base);
+	bool look = false;
+	unsigned bytes = 0;
+	char **fired;
+
+	while ((fired = xs_check_watch(a->xs))) {
+		free(fired);
+		look = true;
+	}
+	char *letter = look ? xs_read(a->xs, XBT_NULL, a->reply, &bytes) : NULL;
+	if (!letter || !bytes) {
+		free(letter);
+		return 0;
+	}
+	xs_write(a->xs, XBT_NULL, a->reply, "", 0); /* fires the watch: the next is looked for then */
+	if (bytes > size - 1)
+		bytes = (unsigned)size - 1; /* no message is as long */
+	memcpy(buffer, letter, bytes);
+	((char *)buffer)[bytes] = '\n';
+	free(letter);
+	return bytes + 1;
+}
+
+/* What stands there still is an older question, or the same one. */
+static void channel_send(struct remus_channel *base, const char *line, size_t bytes)
+{
+	struct remus_xen_agent *a = of(base);
+
+	xs_write(a->xs, XBT_NULL, a->request, line, (unsigned)(bytes - (bytes && line[bytes - 1] == '\n')));
+}
+
+static const struct remus_channel_ops ops = {
+	.fd = channel_fd,
+	.receive = channel_receive,
+	.send = channel_send,
+};
+
+struct remus_channel *remus_xen_agent_open(struct remus_xen_agent *a, uint32_t domid,
+					   char why[REMUS_TEXT_MAX])
+{
+	if (a->base.ops)
+		return &a->base;
+	snprintf(a->request, sizeof a->request, "/local/domain/%u/" REMUS_AGENT_REQUEST, domid);
+	snprintf(a->reply, sizeof a->reply, "/local/domain/%u/" REMUS_AGENT_REPLY, domid);
+	a->xs = xs_open(0);
+	if (!a->xs || !xs_watch(a->xs, a->reply, "agent")) {
+		snprintf(why, REMUS_TEXT_MAX, "xenstore can't be watched: %s", strerror(errno));
+		if (a->xs)
+			xs_close(a->xs);
+		a->xs = NULL;
+		return NULL;
+	}
+	a->base.ops = &ops;
+	return &a->base;
+}
+
+void remus_xen_agent_close(struct remus_xen_agent *a)
+{
+	if (!a->base.ops)
+		return;
+	xs_rm(a->xs, XBT_NULL, a->request);
+	xs_close(a->xs);
+	memset(a, 0, sizeof *a);
+}
