@@ -51,7 +51,7 @@ class Check(SystemTest):
         wait_for("the receiver to end", lambda: not b.children(), 5)
         wait_for("host b's run folder to be empty", lambda: b.files() == ["arbiter", "control"], 3)
         self.assertEqual(b.request({"verb": "status"})[0]["ok"]["domains"], [])
-        self.assertEqual(b.kinds(), [])
+        self.assertEqual(b.events(), [])
 
 
 class Fake(Check):

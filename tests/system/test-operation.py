@@ -188,6 +188,13 @@ class Moving(SystemTest):
         sink.drain()
         wait_for("frames of the guest on host b", sink.drain, 3)
         self.assertEqual(b.ctl("status", "vm1", "--check").status, 6)
+        # Both hosts have one clock here: the guest goes on with the primary's time, and lost what it stood still.
+        clock = b.status()["clock"]
+        self.assertEqual(clock["source"], "primary")
+        self.assertGreater(clock["gap_ms"], 0)
+        self.assertAlmostEqual(clock["correction_ms"], clock["gap_ms"], 3)
+        self.assertLess(clock["gap_error_ms"], clock["gap_ms"] + 1)
+        self.assertIn("clock", [e["kind"] for e in b.events()])
         # Reprotect: nothing but the name has to be said.
         done = b.protect("vm1", a)
         self.assertEqual(done.status, 0, done)

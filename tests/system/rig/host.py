@@ -156,5 +156,5 @@ class Host:
         return [json.loads(line) for line in done.out.splitlines()]
 
     def kinds(self):
-        """Of all events but those about this machine's clock, which may be synchronised or not."""
+        """Of the events, but for those of the clocks: what these say is this machine's affair."""
         return [e["kind"] for e in self.events() if e["kind"] != "clock"]
