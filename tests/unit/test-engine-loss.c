@@ -27,8 +27,8 @@ static void either_goes_on(struct rig *r, const char *reason)
 	char winner = rig_survivor(r);
 
 	expect_kinds(&r->primary, "protected backup-lost", "claim-won solo", "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated not-renewed",
-		     "standby-dropped", winner == 'b');
+	expect_kinds(&r->backup, "standby primary-lost", "claim-won activated not-renewed", "standby-dropped",
+		     winner == 'b');
 	if (reason && !strstr(up_text(&r->primary, "backup-lost"), reason) &&
 	    !strstr(up_text(&r->backup, "primary-lost"), reason)) {
 		printf("\n    neither \"%s\" ", up_text(&r->primary, "backup-lost"));
@@ -78,8 +78,7 @@ static void guest_killed(void)
 	kill(r->guest, SIGKILL);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected guest-lost handed-over");
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won activated not-renewed");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, NULL));
 	rig_end(r);
@@ -150,8 +149,7 @@ static void network_opens_without_an_answer(void)
 	struct rig *r = taken_over(&agent, 100, true);
 
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won activated not-renewed");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(first_from_backup(r) > 0);
 	CU_ASSERT_EQUAL(atomic_load(&agent.reseeds), 0);
 	atomic_store(&agent.deaf, false);
@@ -286,8 +284,8 @@ static void arbiter_comes_back(void)
 
 	expect_kinds(&r->primary, "protected backup-lost claim-unknown refused", "claim-won solo",
 		     "claim-lost", winner == 'p');
-	expect_kinds(&r->backup, "standby primary-lost claim-unknown",
-		     "claim-won activated not-renewed", "standby-dropped", winner == 'b');
+	expect_kinds(&r->backup, "standby primary-lost claim-unknown", "claim-won activated not-renewed",
+		     "standby-dropped", winner == 'b');
 	CU_ASSERT(net_wait(&r->net, winner, net_last(&r->net) + 3));
 	CU_ASSERT(net_gated(&r->net, r->trace, r->backup_trace, &gaps));
 	if (winner == 'p')

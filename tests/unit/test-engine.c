@@ -85,8 +85,7 @@ static void hand_over(bool asked_by_backup)
 	up_command(asked_by_backup ? &r->backup : &r->primary, REMUS_COMMAND_FAILOVER);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
 	CU_ASSERT_STRING_EQUAL(up_kinds(&r->primary), "protected handed-over");
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won activated not-renewed");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net) + 5));
 	CU_ASSERT(net_echo(&r->net, r->net_b));
 	CU_ASSERT(r->net.announced > 0);
@@ -180,8 +179,7 @@ static void protects_anew(void)
 	CU_ASSERT_FATAL(up_wait_committed(&r->primary, 5));
 	kill(r->guest, SIGKILL);
 	CU_ASSERT_EQUAL(rig_survivor(r), 'b');
-	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup),
-			       "standby primary-lost claim-won activated not-renewed");
+	CU_ASSERT_STRING_EQUAL(up_kinds(&r->backup), "standby primary-lost claim-won activated not-renewed");
 	CU_ASSERT(net_wait(&r->net, 'b', net_last(&r->net)));
 	rig_end(r);
 }

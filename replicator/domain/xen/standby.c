@@ -58,7 +58,7 @@ struct standby {
 	bool activated, over;
 	struct remus_xen_wallclock wallclock; /* as set_time() chose it */
 	struct remus_error early;	      /* why feeding ahead failed, for commit() to tell */
-	struct remus_xen_agent agent; /* of the activated guest */
+	struct remus_xen_agent agent;	      /* of the activated guest */
 	char *run_dir;
 	char name[REMUS_XEN_NAME_MAX + 16], locator[REMUS_XEN_NAME_MAX + 8];
 };
