@@ -258,8 +258,7 @@ static int send_captured(struct primary *p, const struct remus_action *a, uint64
 
 	if (rc == 0)
 		rc = REMUS_FAULT(primary_send, err);
-	return rc < 0 ? rc
-		      : capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
+	return rc < 0 ? rc : capture_send(p->capture, p->link, &limits, digest, &p->status.wire_bytes, err);
 }
 
 static int do_send_epoch(struct primary *p, const struct remus_action *a, struct remus_error *err)

@@ -117,8 +117,8 @@ static int write_whole(const struct options *options, unsigned id, json_t *recor
 	ssize_t n = text && fd >= 0 ? write(fd, text, length) : -1;
 	if (n >= 0 && (size_t)n < length)
 		errno = ENOSPC; /* what a short write to a file means */
-	if (n == (ssize_t)length && n > 0 && fsync(fd) == 0 &&
-	    REMUS_FAULT(remusd_record, NULL) == 0 && rename(fresh, path) == 0) {
+	if (n == (ssize_t)length && n > 0 && fsync(fd) == 0 && REMUS_FAULT(remusd_record, NULL) == 0 &&
+	    rename(fresh, path) == 0) {
 		sync_dir(options->run_dir);
 		return 0;
 	}

@@ -74,7 +74,8 @@ static int spawn(struct remus_qemu_standby *s, struct remus_error *err)
 		return remus_fail_errno(err, "open %s", path);
 	s->log_offset = (long)lseek(log, 0, SEEK_END);
 	int rc = remus_qemu_leftover_mark(s->run_dir, s->program, err);
-	return rc ? rc : remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
+	return rc ? rc
+		  : remus_qemu_spawn(s->program, s->guest.args.v, s->run_dir, log, s->mortal, &s->child, err);
 }
 
 static int connect_qmp(struct remus_qemu_standby *s, struct remus_error *err)
