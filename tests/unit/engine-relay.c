@@ -44,7 +44,7 @@ static bool send_all(int fd, const char *bytes, ssize_t n)
 /* One piece from one side to the other. False: the connection ends. */
 static bool move(struct rig_relay *r, int from, int to, bool from_primary)
 {
-	static char chunk[CHUNK];
+	char chunk[CHUNK];
 	size_t most = sizeof chunk;
 	int64_t budget = atomic_load(&r->budget);
 

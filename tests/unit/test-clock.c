@@ -21,6 +21,16 @@ static const struct remus_clock_facts sample = {
 	.guest = {true, 1, 2894560, true, -7200},
 };
 
+/* By what they say: the bytes between members are nobody's. */
+static bool same(const struct remus_clock_facts *a, const struct remus_clock_facts *b)
+{
+	uint8_t body[2][REMUS_CLOCK_FACTS_SIZE];
+
+	remus_clock_facts_encode(a, body[0]);
+	remus_clock_facts_encode(b, body[1]);
+	return !memcmp(body[0], body[1], sizeof body[0]) && a->complete == b->complete;
+}
+
 static void facts_make_the_trip(void)
 {
 	struct remus_clock_facts in = sample, out;
@@ -28,12 +38,12 @@ static void facts_make_the_trip(void)
 
 	remus_clock_facts_encode(&in, body);
 	CU_ASSERT_FATAL(remus_clock_facts_decode(body, sizeof body, &out, NULL) == 0);
-	CU_ASSERT(!memcmp(&in, &out, sizeof in));
+	CU_ASSERT(same(&in, &out));
 
 	in = (struct remus_clock_facts){.realtime_ns = 1, .complete = true};
 	remus_clock_facts_encode(&in, body);
 	CU_ASSERT_FATAL(remus_clock_facts_decode(body, sizeof body, &out, NULL) == 0);
-	CU_ASSERT(!memcmp(&in, &out, sizeof in));
+	CU_ASSERT(same(&in, &out));
 }
 
 /* Release 0.1 sends the three clocks and no more. */
@@ -60,7 +70,7 @@ static void facts_of_a_later_release(void)
 	body[27] = 0x80;
 	memset(body + REMUS_CLOCK_FACTS_SIZE, 0x55, 9);
 	CU_ASSERT_FATAL(remus_clock_facts_decode(body, sizeof body, &out, NULL) == 0);
-	CU_ASSERT(!memcmp(&sample, &out, sizeof out));
+	CU_ASSERT(same(&sample, &out));
 }
 
 static void facts_that_cannot_be(void)
