@@ -225,6 +225,7 @@ static void command(struct peer *peer, const char *line)
 	} else if (!strcmp(line, "poweroff")) {
 		printf("guest: power off\n");
 		fflush(stdout);
+		setup_network_down();
 		reboot(RB_POWER_OFF);
 	} else {
 		say(peer, "{\"error\":\"commands: verify, stats, clock, samples, poweroff\"}\n");

@@ -29,6 +29,8 @@ void setup_modules(void);
 void setup_agent(void);
 /* eth0: @ip4 as "10.77.0.10/24", @ip6 as "fd77::10/64". */
 void setup_network(const char *ip4, const char *ip6);
+/* Before the power goes off. */
+void setup_network_down(void);
 /* VLAN @id on eth0, with @ip4. */
 void setup_vlan(int id, const char *ip4);
 /* The value of "NAME=VALUE" on the kernel's command line, or NULL (static storage per name: copy it). */
