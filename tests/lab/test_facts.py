@@ -52,6 +52,14 @@ class Left(unittest.TestCase):
         self.assertEqual(len(self.left(CLEAN + "process 9 S remus-xen-keep\n", here=False)), 2)
         self.assertEqual(self.left(CLEAN + "process 9 S remus-xen-keep\n"), [])
 
+    def test_of_the_survivor(self):
+        """What goes with a guest that was activated here is no litter, and is where it isn't."""
+        own = ('key /local/domain/1/data/remus = ""\nkey /local/domain/1/remus-time-offset = "-1"\n'
+               "file /run/remus/backup-1/entropy\n")
+        self.assertEqual(self.left(RELAYED + own), [])
+        self.assertEqual(len(self.left(RELAYED + own, here=False)), 4 + 3)
+        self.assertEqual(len(self.left(RELAYED + 'key /local/domain/1/data/remus/other = ""\n')), 1)
+
     def test_closing_connections(self):
         self.assertEqual(self.left(CLEAN + "socket FIN-WAIT-1 0 9 10.78.0.1:7368 10.78.0.2:40000\n"), [])
 

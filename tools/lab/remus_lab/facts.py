@@ -25,7 +25,9 @@ find /run/remus -mindepth 1 | sed 's/^/file /'
 """
 
 # The child that stays with a guest whose protection has ended, and what the next remusd needs to find it.
-STAYS_FILES = re.compile(r"/run/remus/(\d+\.session|(primary|backup|relay)-\d+(/(domain\.json|xen\.log))?)")
+STAYS_FILES = re.compile(r"/run/remus/(\d+\.session|(primary|backup|relay)-\d+(/(domain\.json|xen\.log|entropy))?)")
+# Of a guest that runs here: the way to its agent, and where the next failover starts from with its clock.
+STAYS_KEYS = re.compile(r"^/local/domain/\d+/(data/remus(/re(quest|ply))?|remus-time-offset)$")
 ALWAYS_FILES = ("/run/remus/control", "/run/remus/arbiter")
 
 
@@ -88,8 +90,10 @@ def _network(facts):
             yield "interface " + link
 
 
-def _keys(facts):
+def _keys(facts, here):
     for path, value in facts.keys.items():
+        if here and STAYS_KEYS.search(path):
+            continue
         if "remus" in path:
             yield f"xenstore key {path} = {value}"
         elif value:
@@ -111,7 +115,7 @@ def _processes(facts, here):
 def left(facts, guest, here):
     """A sentence for each thing that is too much, or wrong with the guest, on a host that protects nothing and stands
     by for nothing. @here: the guest runs here, unprotected; the child that stays with it does no harm."""
-    found = [*_domains(facts, guest, here), *_network(facts), *_keys(facts), *_processes(facts, here)]
+    found = [*_domains(facts, guest, here), *_network(facts), *_keys(facts, here), *_processes(facts, here)]
     # The kernel's own way to close what nobody holds any more takes its time after a cut.
     found += [f"connection {s}" for s in facts.sockets if s.startswith(("ESTAB", "CLOSE-WAIT", "SYN"))]
     found += [f"file {f}" for f in facts.files
