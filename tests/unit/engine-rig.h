@@ -65,6 +65,8 @@ bool up_wait_event(struct rig_up *up, const char *kind);
 bool up_wait_committed(struct rig_up *up, uint64_t epochs);
 bool up_wait_return(struct rig_up *up);
 bool up_is_over(struct rig_up *up);
+/* The last status, whole: the shell's thread writes it. */
+struct remus_status up_status(struct rig_up *up);
 /* The kinds of all events so far, but "failed" ones, in order, separated by blanks. */
 const char *up_kinds(struct rig_up *up);
 unsigned up_count(struct rig_up *up, const char *kind);

@@ -194,6 +194,14 @@ bool up_wait_return(struct rig_up *up)
 	return await(up, NULL, 0);
 }
 
+struct remus_status up_status(struct rig_up *up)
+{
+	pthread_mutex_lock(&up->lock);
+	struct remus_status s = up->status;
+	pthread_mutex_unlock(&up->lock);
+	return s;
+}
+
 bool up_is_over(struct rig_up *up)
 {
 	pthread_mutex_lock(&up->lock);

@@ -33,9 +33,7 @@ static void survives(struct rig_faults *faults)
 	CU_ASSERT_FATAL(await_hits(r, HITS));
 	atomic_store(&faults->on, false);
 	/* Epochs go on, and the guest runs. */
-	pthread_mutex_lock(&r->primary.lock);
-	committed = r->primary.status.epochs_committed;
-	pthread_mutex_unlock(&r->primary.lock);
+	committed = up_status(&r->primary).epochs_committed;
 	CU_ASSERT(up_wait_committed(&r->primary, committed + 1));
 	rig_check_runs(r->control);
 	CU_ASSERT(up_count(&r->primary, "failed") > 0);

@@ -141,14 +141,10 @@ static void lead_to(struct rig *r, enum way way)
 /* Either the session has ended, or it goes on: then it is ended by a hand-over, which checks the standby's memory. */
 static void settle(struct rig *r)
 {
-	pthread_mutex_lock(&r->primary.lock);
-	uint64_t committed = r->primary.status.epochs_committed;
-	pthread_mutex_unlock(&r->primary.lock);
+	uint64_t committed = up_status(&r->primary).epochs_committed;
+
 	for (int ms = 0; ms < RIG_PATIENCE_MS && !up_is_over(&r->primary); ms += 2) {
-		pthread_mutex_lock(&r->primary.lock);
-		bool goes_on = r->primary.status.epochs_committed >= committed + 5;
-		pthread_mutex_unlock(&r->primary.lock);
-		if (goes_on) {
+		if (up_status(&r->primary).epochs_committed >= committed + 5) {
 			up_command(&r->primary, REMUS_COMMAND_FAILOVER);
 			break;
 		}
