@@ -41,6 +41,7 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 /* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
 #define QUIET_MS     2000
 #define NAME_MAX_LEN 128
+#define COPY_NICE    10 /* a copy is no reason for its standby, or a guest, to wait */
 
 struct keeper {
 	libxl_ctx *ctx;
@@ -50,6 +51,7 @@ struct keeper {
 	struct remus_xen_keeper_nics nics;
 	uint32_t domid;
 	uint64_t quiet_until; /* what is left to do for a guest that runs is done then; 0 = it is done */
+	bool copy;	      /* of a drill */
 	bool found, told_domid, receiver_gone, ended /* the stream */, doomed;
 };
 
@@ -94,6 +96,7 @@ static void hear(struct keeper *k)
 		return;
 	if (n <= 0) {
 		k->receiver_gone = true;
+		k->doomed |= k->copy;
 		return;
 	}
 	text[n] = 0;
@@ -206,7 +209,7 @@ static int restore(struct keeper *k)
 			hear(k);
 		end_stream(k);
 		uint64_t now = remus_now_us();
-		if ((k->receiver_gone || k->doomed) && !k->final[0] && !abort_at) {
+		if ((k->receiver_gone || k->doomed) && (k->copy || !k->final[0]) && !abort_at) {
 			remus_warn("%s: the standby domain is destroyed",
 				   k->doomed ? "it is given up" : "the receiver is gone");
 			kill_helpers();
@@ -234,7 +237,9 @@ static int run(struct keeper *k)
 {
 	free(k->config.c_info.name);
 	k->config.c_info.name = strdup(k->final);
-	if (!k->config.c_info.name || libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
+	if (!k->config.c_info.name)
+		return -1;
+	if (strcmp(k->name, k->final) && libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
 		return -1;
 	if (libxl_domain_unpause(k->ctx, k->domid, NULL))
 		return -1;
@@ -352,8 +357,10 @@ static void keep(struct keeper *k)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'}, {"config", required_argument, NULL, 'c'}, {0}};
+	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
+						{"config", required_argument, NULL, 'c'},
+						{"copy", no_argument, NULL, 'd'},
+						{0}};
 	static struct keeper k;
 	const char *config = NULL;
 
@@ -362,6 +369,8 @@ int main(int argc, char **argv)
 			snprintf(k.name, sizeof k.name, "%s", optarg);
 		else if (c == 'c')
 			config = optarg;
+		else if (c == 'd')
+			k.copy = true;
 		else
 			return 2;
 	}
@@ -372,6 +381,8 @@ int main(int argc, char **argv)
 	for (int fd = TALK; fd <= STREAM_WRITE; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC); /* libxl passes on what its helpers need, itself */
 	signal(SIGPIPE, SIG_IGN);
+	if (k.copy)
+		nice(COPY_NICE);
 	remus_log_identity(k.name);
 	libxl_domain_config_init(&k.config);
 	if (libxl_ctx_alloc(&k.ctx, LIBXL_VERSION, 0, remus_xen_libxl_log())) {
@@ -383,7 +394,8 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	int rc = restore(&k);
-	if (rc == 0 && !k.final[0]) { /* libxl thinks it is done, nobody said so: a stream cut short */
+	/* libxl thinks it is done, and nobody said so: a stream cut short; or a copy that is not wanted any more */
+	if (rc == 0 && (!k.final[0] || (k.copy && k.doomed))) {
 		destroy(&k);
 		rc = ERROR_FAIL;
 	}
