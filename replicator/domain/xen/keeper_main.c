@@ -41,6 +41,7 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 /* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
 #define QUIET_MS     2000
 #define NAME_MAX_LEN 128
+#define COPY_WEIGHT  16 /* of Xen's schedulers, whose usual one is 256 */
 #define COPY_NICE    10 /* a copy is no reason for its standby, or a guest, to wait */
 
 struct keeper {
@@ -212,6 +213,7 @@ static int restore(struct keeper *k)
 		if ((k->receiver_gone || k->doomed) && (k->copy || !k->final[0]) && !abort_at) {
 			remus_warn("%s: the standby domain is destroyed",
 				   k->doomed ? "it is given up" : "the receiver is gone");
+			remus_log_level(REMUS_LOG_DEBUG); /* what libxl waits for now is worth a line each */
 			kill_helpers();
 			abort_at = now + ABORT_MS * 1000u;
 		}
@@ -233,8 +235,22 @@ static int restore(struct keeper *k)
 	return rc;
 }
 
+/* What a copy does with the processor it does when nobody else wants it. Schedulers without weights have none to set. */
+static void make_light(struct keeper *k)
+{
+	libxl_domain_sched_params params;
+
+	libxl_domain_sched_params_init(&params);
+	params.weight = COPY_WEIGHT;
+	if (libxl_domain_sched_params_set(k->ctx, k->domid, &params))
+		remus_info("this host's scheduler takes no weight");
+	libxl_domain_sched_params_dispose(&params);
+}
+
 static int run(struct keeper *k)
 {
+	if (k->copy)
+		make_light(k);
 	free(k->config.c_info.name);
 	k->config.c_info.name = strdup(k->final);
 	if (!k->config.c_info.name)

@@ -12,6 +12,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "handles.h"
 #include "leftover.h"
 #include "libxl_wait.h"
 #include "remus/log.h"
@@ -30,12 +31,26 @@ bool remus_xen_standby_there(const struct remus_xen_standby *s, bool *runs)
 	return remus_xen_leftover_there(s->domid, s->name, s->final, runs);
 }
 
+/* A keeper that was killed may have left a domain that it had not told of yet: of this name, which was free before. */
+static void find_by_name(struct remus_xen_standby *s)
+{
+	struct remus_xen_handles xen;
+
+	if (remus_xen_open(&xen, NULL) < 0)
+		return;
+	if (remus_xen_find(&xen, s->name, &s->domid, NULL) < 0)
+		s->domid = 0;
+	remus_xen_close(&xen);
+}
+
 void remus_xen_standby_end(struct remus_xen_standby *s)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	bool runs;
+	bool runs, kept = s->keeper.helper.pid > 0;
 
 	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	if (kept && !s->domid)
+		find_by_name(s);
 	if (remus_xen_standby_there(s, &runs) && remus_xen_libxl_destroy(s->domid, STOP_MS, &err) < 0)
 		remus_error_log("%s: %s", s->name, err.message);
 	s->domid = 0;

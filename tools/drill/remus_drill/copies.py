@@ -2,6 +2,8 @@
 """What several copies of one guest wrote on their consoles after they had been woken up from the same checkpoint: who drew
 the same random numbers as whom, and when a copy was renewed. Pure: texts in, facts out.
 
+A guest that finds a page of its memory not to be what it wrote there says so, too (guest/stamp.c).
+
 A sample is a line "SAMPLE number realtime_ns monotonic_ns 32-bytes" (guest/samples.c). The number goes on from the
 checkpoint, so that equal numbers of two copies are the same draw of the same generator, as long as nobody renewed it.
 """
@@ -21,6 +23,7 @@ class Copy:
         self.before, self.after = {}, {}  # number: bytes, before and after it was renewed
         self.backwards_ns = 0             # the most that its wall clock went back from one sample to the next
         self.renewed = False
+        self.bad = next((line.strip() for line in console.split("\n") if "DRILL-BAD" in line), None)
         drawn_before = True  # a line may have been drawn before the renewal, and come out after the word of it
         last = None
         for line in console.replace("\r", "").split("\n"):
@@ -62,6 +65,7 @@ MUST_BE_EQUAL = 3  # first draws of copies that nobody renewed
 def failures(copies, renewal):
     """A sentence for each thing that is not as it must be."""
     found = [f"{c.name} wrote no samples on its console" for c in copies if not c.draws()]
+    found += [f"{c.name} found its own memory bad (I3): {c.bad}" for c in copies if c.bad]
     if found:
         return found
     if renewal == "none":
