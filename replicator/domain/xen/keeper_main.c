@@ -38,6 +38,7 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 #define CONFIG_MAX   (256u * 1024u)
 #define ACTIVATE_MS  60000 /* devices attach, hotplug scripts run: libxl's own limit is 40 s each */
 #define ABORT_MS     8000
+#define DESTROY_MS   60000 /* of a guest that has run, whose hotplug scripts may be slow: nobody waits for it */
 /* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
 #define QUIET_MS     2000
 #define NAME_MAX_LEN 128
@@ -175,10 +176,10 @@ static void follow_building(struct keeper *k)
 	say(k, "domid %u", k->domid);
 }
 
-static int destroy(struct keeper *k)
+static int destroy(struct keeper *k, int ms)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	int rc = remus_xen_libxl_destroy(k->domid, ABORT_MS, &err);
+	int rc = remus_xen_libxl_destroy(k->domid, ms, &err);
 
 	if (rc < 0)
 		remus_error_log("%s", err.message);
@@ -222,7 +223,7 @@ static int restore(struct keeper *k)
 		if ((abort_at && now >= abort_at) || (activate_at && now >= activate_at)) {
 			kill_helpers();
 			if (k->found)
-				destroy(k);
+				destroy(k, ABORT_MS);
 			say(k, "failed libxl did not finish the domain within %d ms",
 			    abort_at ? ABORT_MS : ACTIVATE_MS);
 			_exit(EXIT_FAILURE); /* libxl is in the middle of something */
@@ -311,7 +312,7 @@ static bool act(struct keeper *k, int reason)
 	default:
 		break;
 	}
-	if (destroy(k) < 0 || !again)
+	if (destroy(k, DESTROY_MS) < 0 || !again)
 		return false;
 	if (libxl_domain_create_new(k->ctx, &k->config, &k->domid, NULL, NULL) ||
 	    libxl_domain_unpause(k->ctx, k->domid, NULL)) {
@@ -347,7 +348,7 @@ static void keep(struct keeper *k)
 		while (!k->doomed && libxl_event_check(k->ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL))
 			turn(k);
 		if (k->doomed) {
-			destroy(k);
+			destroy(k, DESTROY_MS);
 			return;
 		}
 		bool died = event->type == LIBXL_EVENT_TYPE_DOMAIN_DEATH;
@@ -412,11 +413,11 @@ int main(int argc, char **argv)
 	int rc = restore(&k);
 	/* libxl thinks it is done, and nobody said so: a stream cut short; or a copy that is not wanted any more */
 	if (rc == 0 && (!k.final[0] || (k.copy && k.doomed))) {
-		destroy(&k);
+		destroy(&k, ABORT_MS);
 		rc = ERROR_FAIL;
 	}
 	if (rc == 0 && run(&k)) {
-		destroy(&k);
+		destroy(&k, ABORT_MS);
 		rc = ERROR_FAIL;
 	}
 	if (rc) {

@@ -19,10 +19,11 @@
 #include "remus/util.h"
 #include "stream.h"
 
-#define FEED_MS	    20000 /* without libxl taking a byte */
-#define DOMID_MS    20000 /* hotplug scripts included, which take 2 s on a slow machine */
-#define ACTIVATE_MS 70000 /* a little more than the keeper's own */
-#define STOP_MS	    12000
+#define FEED_MS	     20000 /* without libxl taking a byte */
+#define DOMID_MS     20000 /* hotplug scripts included, which take 2 s on a slow machine */
+#define ACTIVATE_MS  70000 /* a little more than the keeper's own */
+#define STOP_MS	     12000
+#define COPY_STOP_MS 40000 /* nobody waits for it, and it is niced */
 
 /* ---- the domain on this host ---- */
 
@@ -48,7 +49,7 @@ void remus_xen_standby_end(struct remus_xen_standby *s)
 	struct remus_error err = REMUS_ERROR_INIT;
 	bool runs, kept = s->keeper.helper.pid > 0;
 
-	remus_xen_keeper_stop(&s->keeper, STOP_MS);
+	remus_xen_keeper_stop(&s->keeper, s->is_copy ? COPY_STOP_MS : STOP_MS);
 	if (kept && !s->domid)
 		find_by_name(s);
 	if (remus_xen_standby_there(s, &runs) && remus_xen_libxl_destroy(s->domid, STOP_MS, &err) < 0)

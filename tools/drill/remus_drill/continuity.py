@@ -192,7 +192,7 @@ def lines(result):
     for d in c.get("drills", []):
         yield (f"           copy of epoch {d['epoch']}: built in {d['build_ms']:.0f} ms, copied in {d['copy_ms']:.0f} ms, running "
                f"{d['activate_ms']:.0f} ms later, seed {d['seed']}")
-    yield f"random     equal draws until the first that differs: {same or 'not compared'}"
+    yield f"random     draws that both made: {same or 'not compared'}"
     if "clock_error_ms" in c:
         yield (f"clock      off by {c['clock_error_ms']:.3f} ms after it ({c['clock'] or 'nobody'}), bound "
                f"{c['clock_bound_ms']:.3f} ms; before the fault {c['clock_error_before_ms']:.3f} ms; backwards "
@@ -213,8 +213,8 @@ def table(results):
     for result in results:
         c = result["continuity"]
         same = [equal for equal, _ in c.get("same_draws", {}).values()]
-        drawn = "?" if not same else f"equal from {min(same)} draws on" if c["renewal"] == "none" else \
-            f"differ after {max(same)} draws"
+        drawn = "?" if not same else f"{min(same)} draws or more equal" if c["renewal"] == "none" else \
+            f"{max(same)} equal, none renewed"
         error, bound = c.get("clock_error_ms"), c.get("clock_bound_ms")
         yield (f"{c['variant']:32} {drawn:26} {'?' if error is None else f'{error:.2f} ms':>16} "
                f"{'?' if bound is None else f'{bound:.2f} ms':>10} {c.get('clock_backwards_ms', '?'):>10}  {result['result']}")

@@ -46,6 +46,7 @@ class XenContinuity(continuity.ContinuityDrill, XenDrill):
     rehearsal_s = 6
     protect_seconds = 180
     protected_within = 60
+    powered_off_within = 60
     console = XenConsole
     more_options = ("--dead", "3000")  # a copy is built and run by the one emulated processor that answers heartbeats, too
 
