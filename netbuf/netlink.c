@@ -58,8 +58,11 @@ static int take_answer(struct kernel *k, int bytes, uint32_t sequence, netlink_s
 		}
 		if (h->nlmsg_type == NLMSG_DONE)
 			return nlmsg_datalen(h) >= (int)sizeof(int) ? *(int *)nlmsg_data(h) : 0;
-		if (see)
-			see(h, context);
+		if (!see)
+			continue;
+		see(h, context);
+		if (!(h->nlmsg_flags & NLM_F_MULTI))
+			return 0; /* the one answer to a question; an ack would have to be asked for */
 	}
 	return 1;
 }
@@ -72,7 +75,7 @@ static int kernel_ask(struct netlink *base, struct nl_msg *request, netlink_see 
 	int fd = nl_socket_get_fd(k->socket), rc;
 
 	why[0] = 0;
-	if ((h->nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
+	if (!see) /* a question is answered by what it asks for, or by an error */
 		h->nlmsg_flags |= NLM_F_ACK;
 	nl_complete_msg(k->socket, request);
 	do

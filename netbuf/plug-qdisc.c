@@ -63,11 +63,11 @@ int plug_look(struct plug *p, struct qdisc_facts *out, struct remus_error *err)
 	return rc;
 }
 
-static void look_at_band(struct plug *p, unsigned band, struct qdisc_facts *out)
+static int look_at_band(struct plug *p, unsigned band, struct qdisc_facts *out)
 {
 	*out = (struct qdisc_facts){0};
-	netlink_ask(p->nl, message_qdisc_get(p->gate.gate, BAND(band)), plug_see_qdisc, out, NULL, NULL,
-		    "band");
+	return netlink_ask(p->nl, message_qdisc_get(p->gate.gate, BAND(band)), plug_see_qdisc, out, NULL,
+			   NULL, "band");
 }
 
 uint32_t plug_held(struct plug *p, unsigned band)
@@ -161,21 +161,21 @@ int plug_drop_held(struct plug *p, struct remus_error *err)
 	return rc;
 }
 
-/*
- * After the turn. The counters are read one after the other, not at an instant: while frames leave, their sum is
- * worth nothing. None leave when all that was released has left.
- */
-void plug_check_mark(struct plug *p, const struct qdisc_facts *q)
+/* Both bands are closed, and the sealed one is led nothing: its counter and what has left stand still. */
+void plug_check_mark(struct plug *p)
 {
-	if (p->mark_known && q->sent_bytes > p->mark)
+	struct qdisc_facts q, sealed;
+
+	if (plug_look(p, &q, NULL) < 0 || look_at_band(p, !p->active, &sealed) < 0) {
+		p->mark_known = false;
+		return;
+	}
+	plug_note_held(p, &q);
+	if (p->mark_known && q.sent_bytes > p->mark)
 		remus_error_log("netbuf %s: %" PRIu64
 				" bytes of an epoch that isn't acknowledged have left through %s. "
 				"Somebody changed the plug; a failover now could be seen from outside",
-				p->gate.interface, q->sent_bytes - p->mark, p->gate.gate_name);
-	if (!p->mark_known || q->sent_bytes != p->mark) {
-		struct qdisc_facts again;
-		p->mark_known = plug_look(p, &again, NULL) == 0 && again.sent_bytes == q->sent_bytes &&
-				again.held_bytes == q->held_bytes;
-	}
-	p->mark = q->sent_bytes + q->held_bytes;
+				p->gate.interface, q.sent_bytes - p->mark, p->gate.gate_name);
+	p->mark_known = true;
+	p->mark = q.sent_bytes + sealed.held_bytes;
 }

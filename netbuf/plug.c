@@ -80,10 +80,10 @@ static int plug_hold(struct remus_netbuf *netbuf, struct remus_error *err)
 	return rc;
 }
 
+/* The guest stands still meanwhile: no question is asked here, only what must be done. */
 static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_error *err)
 {
 	struct plug *p = plug_of(netbuf);
-	struct qdisc_facts q;
 
 	if (p->state != HOLDING)
 		return wrong_state(p, "seal", err);
@@ -97,11 +97,6 @@ static int plug_seal(struct remus_netbuf *netbuf, uint64_t epoch, struct remus_e
 		return rc;
 	p->sealed = true;
 	p->sealed_epoch = epoch;
-	if (plug_look(p, &q, NULL) == 0) {
-		plug_note_held(p, &q);
-		plug_check_mark(p, &q);
-	} else
-		p->mark_known = false;
 	return 0;
 }
 
@@ -113,6 +108,7 @@ static int plug_release(struct remus_netbuf *netbuf, uint64_t epoch, struct remu
 		return wrong_state(p, "release", err);
 	if (!p->sealed || epoch < p->sealed_epoch)
 		return 0;
+	plug_check_mark(p);
 	int rc = plug_order(p, !p->active, PLUG_RELEASE_INDEFINITE, err);
 	if (rc == 0)
 		p->sealed = false;

@@ -64,7 +64,7 @@ uint32_t plug_held(struct plug *p, unsigned band);
 int plug_build(struct plug *p, struct remus_error *err);
 /* New plugs, closed and empty, in the place of ours; the kernel drops what those hold. */
 int plug_drop_held(struct plug *p, struct remus_error *err);
-/* After the turn: has more left than was released? Logged if so. */
-void plug_check_mark(struct plug *p, const struct qdisc_facts *q);
+/* Between a seal and its release, when nothing leaves: has more left than was released? Logged if so. */
+void plug_check_mark(struct plug *p);
 
 #endif

@@ -169,6 +169,11 @@ int remus_guest_pass(struct remus_guest *guest, struct remus_error *err)
 	return rc;
 }
 
+bool remus_guest_holds(const struct remus_guest *guest)
+{
+	return !strcmp(guest->egress_state, "holding");
+}
+
 int remus_guest_announce(struct remus_guest *guest, struct remus_error *err)
 {
 	return each_nic(guest, ANNOUNCE, 0, err);

@@ -32,7 +32,8 @@ struct primary {
 	struct shell_share paused;
 	struct shell_clock clock;
 	struct remus_pause_parts sums;
-	uint64_t pages_sum, held_total;
+	uint64_t pages_sum;
+	uint64_t passed; /* frames that the buffer had let straight through when it began to hold */
 	char end_text[REMUS_REASON_MAX];
 };
 

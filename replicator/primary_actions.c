@@ -19,6 +19,14 @@
 
 /* ---- status ---- */
 
+/* The buffer's counters. What it has taken since it began to hold has waited for an ack, or does. */
+static void look_at_egress(struct primary *p)
+{
+	remus_guest_egress_stats(p->guest, &p->status.egress);
+	if (remus_guest_holds(p->guest))
+		p->status.held_total = p->status.egress.accepted_packets - p->passed;
+}
+
 void primary_publish(struct primary *p)
 {
 	struct remus_status *s = &p->status;
@@ -49,8 +57,7 @@ void primary_publish(struct primary *p)
 	shell_clock_look(&p->clock, p->link, &s->clock, &(struct shell_voice){p->up->context, p->up->event});
 	s->lag_us = p->committed_us ? now - p->committed_us : 0;
 	s->egress_state = p->guest->egress_state;
-	remus_guest_egress_stats(p->guest, &s->egress);
-	s->held_total = p->held_total;
+	look_at_egress(p);
 	remus_encoder_stats(p->capture->encoder, &encoder);
 	s->cache_bytes = encoder.cache_bytes;
 	s->cache_cap = encoder.cache_cap;
@@ -297,16 +304,14 @@ static int do_release(struct primary *p, uint64_t epoch, struct remus_error *err
 
 static int do_seal(struct primary *p, uint64_t epoch, struct remus_error *err)
 {
-	struct remus_netbuf_stats stats;
 	int rc = REMUS_FAULT(primary_seal, err);
 	if (rc == 0)
 		rc = remus_guest_seal(p->guest, epoch, err);
-	uint64_t sealed_us = remus_now_us(); /* what comes later belongs to the next epoch */
-
-	remus_guest_egress_stats(p->guest, &stats);
-	p->held_total +=
-		stats.held_packets; /* all of them belong to this epoch: the one before was released */
-	shell_trace_accepted(&p->trace, "seal", sealed_us, epoch, p->guest);
+	if (shell_trace_on(&p->trace)) { /* costs the guest, which stands still, what the counters cost */
+		uint64_t sealed_us = remus_now_us(); /* what comes later belongs to the next epoch */
+		look_at_egress(p);
+		shell_trace_accepted(&p->trace, "seal", sealed_us, epoch, p->guest);
+	}
 	return rc < 0 ? rc : REMUS_FAULT(primary_sealed, err);
 }
 
@@ -337,7 +342,6 @@ static int do_domain(struct primary *p, enum remus_action_type type, struct remu
 
 static int do_egress(struct primary *p, enum remus_action_type type, struct remus_error *err)
 {
-	struct remus_netbuf_stats stats;
 	int rc;
 
 	switch (type) {
@@ -345,13 +349,15 @@ static int do_egress(struct primary *p, enum remus_action_type type, struct remu
 		rc = REMUS_FAULT(primary_hold, err);
 		if (rc < 0)
 			return rc;
-		remus_guest_egress_stats(p->guest, &stats);
+		look_at_egress(p);
+		p->passed = p->status.egress.accepted_packets - p->status.held_total;
 		shell_trace_accepted(&p->trace, "hold", remus_now_us(), 0, p->guest);
 		return remus_guest_hold(p->guest, err);
 	case REMUS_DO_PASS:
 		rc = REMUS_FAULT(primary_pass, err);
 		if (rc < 0)
 			return rc;
+		look_at_egress(p);
 		shell_trace_epoch(&p->trace, "pass", 0);
 		return remus_guest_pass(p->guest, err);
 	default:

@@ -96,6 +96,10 @@ struct shell_trace {
 	uint64_t bytes;
 };
 int shell_trace_open(struct shell_trace *trace, const char *path, struct remus_error *err);
+static inline bool shell_trace_on(const struct shell_trace *trace)
+{
+	return trace->fd >= 0;
+}
 void shell_trace_epoch(struct shell_trace *trace, const char *what, uint64_t epoch);
 /* @what, which was at @time_us, with the number of frames that each buffer had accepted at the last
  * remus_guest_egress_stats(). */

@@ -172,6 +172,8 @@ int remus_guest_seal(struct remus_guest *guest, uint64_t epoch, struct remus_err
 int remus_guest_release(struct remus_guest *guest, uint64_t epoch, struct remus_error *err);
 int remus_guest_discard(struct remus_guest *guest, struct remus_error *err);
 int remus_guest_pass(struct remus_guest *guest, struct remus_error *err);
+/* Since remus_guest_hold(), until remus_guest_pass(). */
+bool remus_guest_holds(const struct remus_guest *guest);
 int remus_guest_announce(struct remus_guest *guest, struct remus_error *err);
 void remus_guest_egress_stats(struct remus_guest *guest, struct remus_netbuf_stats *sum);
 /* Close buffers and domain or standby (an activated one is left running). */

@@ -47,7 +47,7 @@ static void beat_locked(struct remus_link *link)
 	link->slot_busy = true;
 	if (writable(link))
 		link_send_heartbeat_locked(link);
-	if (!link->lost && writable(link))
+	if (!link->lost && link_clock_due_locked(link) && writable(link))
 		link_send_clock_locked(link);
 	link_slot_release_locked(link);
 }

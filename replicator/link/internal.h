@@ -98,7 +98,9 @@ int64_t link_wall_ns(const struct remus_link *link);
 /* ---- send.c ---- */
 /* Send a heartbeat now. The mutex and the slot are held; the mutex is let go meanwhile. */
 void link_send_heartbeat_locked(struct remus_link *link);
-/* Say how our wall clock stands, unless that was done lately or the peer can't take it yet. As above. */
+/* Is it time to say how our wall clock stands, and can the peer take it? The mutex is held. */
+bool link_clock_due_locked(const struct remus_link *link);
+/* Say it. As link_send_heartbeat_locked(). */
 void link_send_clock_locked(struct remus_link *link);
 /* Give the slot to who waits for it, the heartbeat first. The mutex is held. */
 void link_slot_release_locked(struct remus_link *link);

@@ -156,13 +156,14 @@ void link_send_heartbeat_locked(struct remus_link *link)
 	transmit_locked(link, &h, &part, 1, true);
 }
 
+bool link_clock_due_locked(const struct remus_link *link)
+{
+	return link->peer_bound && (!link->told_us || remus_now_us() >= link->told_us + CLOCK_PERIOD_US);
+}
+
 void link_send_clock_locked(struct remus_link *link)
 {
-	uint64_t now = remus_now_us();
-
-	if (!link->peer_bound || (link->told_us && now < link->told_us + CLOCK_PERIOD_US))
-		return;
-	link->told_us = now;
+	link->told_us = remus_now_us();
 	uint8_t payload[REMUS_CLOCK_SIZE];
 	struct remus_clock_sync sync;
 	struct iovec part = {payload, sizeof payload};

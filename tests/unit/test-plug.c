@@ -6,6 +6,9 @@
 #include "plug.h"
 #include "plug-kernel.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #define OPS remus_netbuf_plug
 
 static struct plug_kernel kernel;
@@ -159,6 +162,73 @@ static void overflow_drops(void)
 	CU_ASSERT_EQUAL(stats.discarded_packets, 10);
 	CU_ASSERT_EQUAL(stats.accepted_packets, 20);
 	CU_ASSERT_EQUAL(stats.held_packets_peak, 10);
+	DO(nb, pass);
+	OPS.close(nb);
+}
+
+/* Lines on stderr that hold @text, from here on until the next call. */
+static int complaints(const char *text)
+{
+	static int log = -1, terminal = -1;
+	char line[512];
+	int n = 0;
+
+	if (log < 0) {
+		log = memfd_create("log", MFD_CLOEXEC);
+		terminal = dup(STDERR_FILENO);
+		CU_ASSERT_FATAL(log >= 0 && terminal >= 0 && dup2(log, STDERR_FILENO) >= 0);
+		return 0;
+	}
+	dup2(terminal, STDERR_FILENO);
+	FILE *f = fdopen(log, "r");
+	rewind(f);
+	while (fgets(line, sizeof line, f))
+		n += strstr(line, text) != NULL;
+	fclose(f);
+	close(terminal);
+	log = -1;
+	return n;
+}
+
+/* Somebody opens a closed band behind our back: it can't be undone, but it is said, once for what got out (I1). */
+static void a_leak_is_told(void)
+{
+	plug_kernel_boot(&kernel);
+	struct remus_netbuf *nb = open_plug(0);
+	DO(nb, hold);
+	complaints("");
+	for (uint64_t epoch = 1; epoch < 5; epoch++) {
+		frames(2);
+		DO(nb, seal, epoch);
+		frames(1); /* of the next epoch, before the ack */
+		DO(nb, release, epoch);
+	}
+	CU_ASSERT_EQUAL(complaints("isn't acknowledged have left"), 0);
+	frames(2);
+	DO(nb, seal, 5);
+	frames(3);
+	kernel.plug[kernel.led_to].open = true;
+	kernel_dequeue(&kernel);
+	complaints("");
+	DO(nb, release, 5);
+	CU_ASSERT_EQUAL(complaints("isn't acknowledged have left"), 1);
+	complaints("");
+	DO(nb, seal, 6);
+	DO(nb, release, 6);
+	CU_ASSERT_EQUAL(complaints("isn't acknowledged have left"), 0);
+	OPS.close(nb);
+}
+
+/* The guest stands still in seal(): two orders, and no question (what the counters say is read later). */
+static void seal_asks_nothing(void)
+{
+	plug_kernel_boot(&kernel);
+	struct remus_netbuf *nb = open_plug(0);
+	DO(nb, hold);
+	frames(3);
+	int asked = kernel.asked;
+	DO(nb, seal, 1);
+	CU_ASSERT_EQUAL(kernel.asked - asked, 2);
 	DO(nb, pass);
 	OPS.close(nb);
 }
@@ -437,6 +507,8 @@ static void walk(void)
 static const struct unit_case cases[] = {
 	{"epochs", epochs},
 	{"one sealed epoch", one_sealed_epoch},
+	{"a leak is told", a_leak_is_told},
+	{"seal asks nothing", seal_asks_nothing},
 	{"overflow drops", overflow_drops},
 	{"no leak while the guest sends", no_leak_while_sending},
 	{"killed engine", killed_engine},

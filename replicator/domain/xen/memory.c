@@ -125,45 +125,56 @@ int remus_xen_memory_copy(struct remus_xen_memory *m, const uint64_t *pfn, size_
 	return 0;
 }
 
-/* Does page @offset of chunk @index still lie where it was mapped? */
-static bool stale(struct remus_xen_memory *m, uint64_t index, unsigned offset)
+/* Our mapping of a page; NULL where there is none. */
+static const uint8_t *mapped(const struct remus_xen_memory *m, uint64_t pfn)
 {
-	struct remus_xen_chunk *c = m->chunk[index];
-	xen_pfn_t pfn = index * REMUS_XEN_CHUNK + offset;
-	int bad = 0;
-	bool differs = true;
-	void *fresh = xenforeignmemory_map(m->xen->fmem, m->domid, PROT_READ, 1, &pfn, &bad);
+	const struct remus_xen_chunk *c = m->chunk[pfn / REMUS_XEN_CHUNK];
+	unsigned offset = (unsigned)(pfn % REMUS_XEN_CHUNK);
 
-	if (!fresh)
-		return false; /* can't tell; copy() will say what is wrong */
-	if (bad)
-		differs = true;
-	else
-		for (int i = 0; i < TRIES && differs; i++)
-			differs = memcmp(c->base + (size_t)offset * 4096, fresh, 4096) != 0;
-	xenforeignmemory_unmap(m->xen->fmem, fresh, 1);
-	return differs;
+	return c && offset < c->pages && remus_bitmap_test(c->valid, offset) ? c->base + (size_t)offset * 4096
+									     : NULL;
+}
+
+/* The next up to @count mapped pages. A stride that shares no factor with a chunk visits every offset in turn. */
+static unsigned choose(struct remus_xen_memory *m, unsigned count, xen_pfn_t *pfn)
+{
+	const uint64_t stride = 5 * REMUS_XEN_CHUNK + 3, tries = chunks(m);
+	unsigned n = 0;
+
+	for (uint64_t i = 0; n < count && i < tries; i++) {
+		m->scrub_at = (m->scrub_at + stride) % m->pages;
+		if (mapped(m, m->scrub_at))
+			pfn[n++] = m->scrub_at;
+	}
+	return n;
+}
+
+static bool differs(const uint8_t *kept, const uint8_t *fresh)
+{
+	for (int i = 0; i < TRIES; i++)
+		if (!memcmp(kept, fresh, 4096))
+			return false;
+	return true;
 }
 
 unsigned remus_xen_memory_scrub(struct remus_xen_memory *m, unsigned count, uint64_t *again)
 {
-	/* A stride that shares no factor with a chunk visits every offset in turn. */
-	const uint64_t stride = 5 * REMUS_XEN_CHUNK + 3, tries = chunks(m);
-	unsigned found = 0;
+	xen_pfn_t pfn[REMUS_XEN_SCRUB_MAX];
+	int bad[REMUS_XEN_SCRUB_MAX];
+	unsigned n = choose(m, count < REMUS_XEN_SCRUB_MAX ? count : REMUS_XEN_SCRUB_MAX, pfn), found = 0;
+	uint8_t *fresh = n ? xenforeignmemory_map(m->xen->fmem, m->domid, PROT_READ, n, pfn, bad) : NULL;
 
-	for (uint64_t i = 0; count && i < tries; i++) {
-		m->scrub_at = (m->scrub_at + stride) % m->pages;
-		uint64_t index = m->scrub_at / REMUS_XEN_CHUNK;
-		unsigned offset = (unsigned)(m->scrub_at % REMUS_XEN_CHUNK);
-		struct remus_xen_chunk *c = m->chunk[index];
-		if (!c || offset >= c->pages || !remus_bitmap_test(c->valid, offset))
-			continue;
-		count--;
-		if (!stale(m, index, offset))
-			continue;
-		remus_bitmap_set_range(again, index * REMUS_XEN_CHUNK, c->pages);
+	if (!fresh)
+		return 0; /* can't tell; copy() will say what is wrong */
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *kept = mapped(m, pfn[i]);
+		if (!kept || (!bad[i] && !differs(kept, fresh + (size_t)i * 4096)))
+			continue; /* or its chunk was dropped for another page */
+		uint64_t index = pfn[i] / REMUS_XEN_CHUNK;
+		remus_bitmap_set_range(again, index * REMUS_XEN_CHUNK, m->chunk[index]->pages);
 		unmap(m, index);
 		found++;
 	}
+	xenforeignmemory_unmap(m->xen->fmem, fresh, n);
 	return found;
 }

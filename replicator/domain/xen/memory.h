@@ -15,6 +15,8 @@
 
 #define REMUS_XEN_CHUNK 512u /* pages: 2 MiB */
 
+#define REMUS_XEN_SCRUB_MAX 8
+
 struct remus_xen_memory {
 	const struct remus_xen_handles *xen;
 	uint32_t domid;
@@ -33,7 +35,7 @@ void remus_xen_memory_drop(struct remus_xen_memory *memory);
 int remus_xen_memory_copy(struct remus_xen_memory *memory, const uint64_t *pfn, size_t count, void *dst,
 			  struct remus_error *err);
 /*
- * Compare up to @count mapped pages with fresh mappings of them, going round. The guest may run: a page is
+ * Compare up to @count mapped pages, at most REMUS_XEN_SCRUB_MAX, with one fresh mapping of them, going round. The guest may run: a page is
  * stale only if it stays different. Returns how many chunks were stale, with their mappings dropped and the
  * bits of all their pages set in @again: what was sent of them may be wrong.
  */
