@@ -42,7 +42,7 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 /* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
 #define QUIET_MS     2000
 #define NAME_MAX_LEN 128
-#define COPY_WEIGHT  16 /* of Xen's schedulers, whose usual one is 256 */
+#define COPY_WEIGHT  64 /* of Xen's schedulers, whose usual one is 256 */
 #define COPY_NICE    10 /* a copy is no reason for its standby, or a guest, to wait */
 
 struct keeper {

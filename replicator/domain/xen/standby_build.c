@@ -159,9 +159,15 @@ static int write_config(struct remus_xen_standby *s, char path[4096], struct rem
 	return 0;
 }
 
+/* A copy's directory goes with it: its words are kept with the standby's, each line names whose it is. */
+static void name_log(const struct remus_xen_standby *s, char path[4096])
+{
+	snprintf(path, 4096, "%s/%sxen.log", s->run_dir, s->is_copy ? "../" : "");
+}
+
 static int await_domid(struct remus_xen_standby *s, struct remus_error *err)
 {
-	char text[REMUS_XEN_KEEPER_MESSAGE];
+	char text[REMUS_XEN_KEEPER_MESSAGE], log_path[4096];
 	int rc = remus_xen_keeper_await(&s->keeper, DOMID_MS, text);
 
 	if (rc == -ECANCELED)
@@ -170,8 +176,9 @@ static int await_domid(struct remus_xen_standby *s, struct remus_error *err)
 		return remus_xen_leftover_mark(s->run_dir, s->domid, s->name, err);
 	if (rc == 1)
 		return remus_fail(err, -EIO, "%s can't be built: %s", s->name, text);
-	return remus_fail(err, rc ? rc : -ETIMEDOUT, "%s was not built %s; see its xen.log", s->name,
-			  rc ? "(its keeper died)" : "in time");
+	name_log(s, log_path);
+	return remus_fail(err, rc ? rc : -ETIMEDOUT, "%s was not built %s; see %s", s->name,
+			  rc ? "(its keeper died)" : "in time", log_path);
 }
 
 int remus_xen_standby_build(struct remus_xen_standby *s, struct remus_error *err)
@@ -180,8 +187,7 @@ int remus_xen_standby_build(struct remus_xen_standby *s, struct remus_error *err
 	char config[4096], log_path[4096];
 	int rc = write_config(s, config, err);
 
-	/* a copy's directory goes with it: its words are kept with the standby's, each line names whose it is */
-	snprintf(log_path, sizeof log_path, "%s/%sxen.log", s->run_dir, s->is_copy ? "../" : "");
+	name_log(s, log_path);
 	if (rc == 0)
 		rc = remus_xen_keeper_start(&s->keeper, s->name, config, log_path, s->is_copy, err);
 	if (rc < 0)

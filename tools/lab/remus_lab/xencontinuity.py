@@ -43,7 +43,7 @@ class XenContinuity(continuity.ContinuityDrill, XenDrill):
 
     survivor_talks = 180  # TCP waits twice as long after each try, and two copies were built meanwhile
     undecided_within = 30
-    rehearsal_s = 6
+    rehearsal_s = 12  # with one emulated processor for all, and a light copy
     protect_seconds = 180
     protected_within = 60
     powered_off_within = 60
@@ -53,12 +53,6 @@ class XenContinuity(continuity.ContinuityDrill, XenDrill):
     def set_clock(self, host):
         host.agent.set_wall(self.plan["shift_s"] if host.name == "b" else 0)
         host.agent.must(f"rm -f /lab/{host.name}/guest-console/*--*.log", 10)  # of an earlier variant
-
-    def build(self):
-        for host in self.machines.values():
-            if any(name == self.guest_plan["type"] + "1" for name, *_ in guests.running(host)):
-                raise DrillError(f"the guest runs on host {host.name} already: its clock and its console are of another drill")
-        super().build()
 
     def run(self):
         super().run()
@@ -118,6 +112,11 @@ def hold(lab, opts, machines, say):
         if opts.continuity not in ("all", what["renewal"]):
             continue
         say(f"continuity: {variant}")
+        for host in machines.values():
+            if host.pid() and guests.running(host):
+                if not results:
+                    raise LabError(f"host {host.name} runs guests: their clocks and consoles are of something else; end them")
+                host.kill()  # what a variant that failed has left
         if boot(lab, say):
             raise LabError("a host could not be booted again")
         result, text = continuity.hold(XenContinuity(lab, opts, machines, say, **what, variant=variant, arbiter="manual",
