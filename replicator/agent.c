@@ -75,7 +75,7 @@ void shell_agent_probe(struct shell_agent *a)
 void shell_agent_rest(struct shell_agent *a)
 {
 	if (a)
-		a->renewal.probing = a->renewal.hello_wanted = false;
+		a->renewal.probing = a->renewal.hello_wanted = a->renewal.steal_wanted = false;
 }
 
 void shell_agent_known(struct shell_agent *a, const char *version)
@@ -259,8 +259,10 @@ void shell_agent_tell(const struct remus_supervisor *up, enum shell_agent_news n
 void shell_agent_status(const struct shell_agent *a, struct remus_agent_status *out)
 {
 	memset(out, 0, sizeof *out);
+	out->steal_share = -1;
 	if (!a)
 		return;
+	out->steal_share = remus_steal_percent(&a->renewal.steal);
 	out->known = true;
 	out->present = a->renewal.present;
 	snprintf(out->version, sizeof out->version, "%s", a->renewal.version);

@@ -51,7 +51,9 @@ static void copy(struct backup *b)
 
 	if (remus_entropy_take(b->entropy, "drill", renewal.seed, renewal.fingerprint, NULL) < 0)
 		*renewal.fingerprint = 0;
-	if (!backup_clock_compute(b, &renewal.truth))
+	renewal.clock_known = backup_clock_compute(b, &renewal.truth);
+	renewal.guest_clock = b->clock.facts.guest;
+	if (!renewal.clock_known)
 		backup_truth_of_this_host(&renewal.truth);
 	renewal.agent_known = b->agent.version[0];
 	shell_drill_copy(b->drill, b->guest->standby, &renewal);

@@ -19,7 +19,6 @@
 #include "remus/log.h"
 #include "remus/util.h"
 
-#define PAGE	    4096u
 #define COPY_MS	    30000u /* a shell's thread that doesn't copy for so long hangs, and is killed by its daemon */
 #define CONSOLE_MAX 16384u /* bytes of it that a result holds */
 
@@ -39,7 +38,8 @@ struct shell_drill {
 	pthread_mutex_t lock;
 	int to_shell, to_thread; /* eventfd */
 	enum stage stage;
-	bool cancelled, abandoned;
+	atomic_bool cancelled; /* the copy's backend looks at it, too */
+	bool abandoned;
 	struct remus_standby *copy;
 	struct shell_drill_renewal renewal;
 	struct remus_drill result;
@@ -99,7 +99,8 @@ static void build(struct shell_drill *d)
 	char name[160];
 
 	snprintf(name, sizeof name, "%.140s-drill", d->name);
-	struct remus_standby_config config = {.run_dir = d->dir, .name = name, .mortal = true};
+	struct remus_standby_config config = {
+		.run_dir = d->dir, .name = name, .mortal = true, .given_up = &d->cancelled};
 	remove_dir(d->dir);
 	if (mkdir(d->dir, 0700)) {
 		remus_fail_errno(&err, "mkdir %s", d->dir);
@@ -180,12 +181,23 @@ static void watch(struct shell_drill *d, struct remus_guest *guest)
 	d->result.ran_us = now - began;
 }
 
+static void set_time(struct shell_drill *d)
+{
+	const struct shell_drill_renewal *r = &d->renewal;
+	struct remus_error err = REMUS_ERROR_INIT;
+
+	if (r->clock_known && d->ops->set_time &&
+	    d->ops->set_time(d->copy, &r->truth, &r->guest_clock, &err) < 0)
+		remus_warn("the drill's copy: %s", err.message);
+}
+
 static void run(struct shell_drill *d)
 {
 	struct remus_guest guest = {.standby = d->copy};
 	struct remus_error err = REMUS_ERROR_INIT;
 	uint64_t began = remus_now_us();
 
+	set_time(d);
 	if (d->ops->activate(d->copy, &err) < 0) {
 		fail(d, err.code, "the copy could not be activated", err.message);
 		return;
@@ -264,7 +276,7 @@ static void *worker(void *context)
 int shell_drill_start(const struct shell_drill_wanted *wanted, struct shell_drill **out,
 		      struct remus_error *err)
 {
-	if (!wanted->ops->committed)
+	if (!wanted->ops->copy_into)
 		return remus_fail(err, -EOPNOTSUPP,
 				  "%s guests can't be copied in this version: a drill of one is a planned "
 				  "failover and back",
@@ -309,32 +321,6 @@ enum shell_drill_turn shell_drill_turn(struct shell_drill *d)
 	return stage == OVER ? SHELL_DRILL_OVER : stage == BUILT ? SHELL_DRILL_COPY : SHELL_DRILL_WAIT;
 }
 
-static bool is_zero(const uint8_t *page)
-{
-	return page[0] == 0 && !memcmp(page, page + 1, PAGE - 1);
-}
-
-/* The copy's memory is zero yet. */
-static int copy_image(struct shell_drill *d, struct remus_standby *from, struct remus_error *err)
-{
-	uint64_t pages = from->ops->pages(from), epoch;
-	size_t bytes;
-	const uint8_t *state = from->ops->committed(from, &epoch, &bytes);
-
-	if (!state)
-		return remus_fail(err, -ENODATA, "no epoch is committed");
-	if (d->ops->pages(d->copy) != pages)
-		return remus_fail(err, -EPROTO, "the copy has %llu pages of memory, the standby %llu",
-				  (unsigned long long)d->ops->pages(d->copy), (unsigned long long)pages);
-	for (uint64_t pfn = 0; pfn < pages; pfn++) {
-		const uint8_t *page = from->ops->page(from, pfn);
-		if (!is_zero(page))
-			memcpy(d->ops->page(d->copy, pfn), page, PAGE);
-	}
-	d->result.epoch = epoch;
-	return d->ops->commit(d->copy, epoch, state, bytes, err);
-}
-
 void shell_drill_copy(struct shell_drill *d, struct remus_standby *from, struct shell_drill_renewal *renewal)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
@@ -342,7 +328,7 @@ void shell_drill_copy(struct shell_drill *d, struct remus_standby *from, struct 
 
 	pthread_mutex_lock(&d->lock); /* also keeps the thread from giving up half-way */
 	if (d->stage == BUILT) {
-		if (copy_image(d, from, &err) < 0 && !d->failure.code)
+		if (d->ops->copy_into(from, d->copy, &d->result.epoch, &err) < 0 && !d->failure.code)
 			remus_fail(&d->failure, err.code, "copying the image: %s", err.message);
 		d->renewal = *renewal;
 		snprintf(d->result.fingerprint, sizeof d->result.fingerprint, "%s", renewal->fingerprint);

@@ -6,7 +6,8 @@
  * destroyed in the end.
  *
  * A thread does what takes long: starting the hypervisor, waking the copy up, watching it, destroying it. The shell's
- * own thread copies the image, between two epochs: acknowledgements, and with them the guest's output, wait for that.
+ * own thread has the image copied (copy_into() of domain.h), between two epochs: acknowledgements, and with them the
+ * guest's output, wait for that.
  * The copy dies with the thread, however that ends (standby_config.mortal, I13).
  */
 #ifndef REMUS_SHELL_DRILL_H
@@ -39,9 +40,11 @@ struct shell_drill_renewal {
 	uint8_t seed[REMUS_SEED_SIZE];	     /* its own; erased by the drill */
 	char fingerprint[REMUS_FINGERPRINT]; /* "" = there is none */
 	struct remus_truth truth;
+	bool clock_known;		      /* the truth is the primary's word, and so is the next: */
+	struct remus_guest_clock guest_clock; /* what the copied epoch says of the guest's clocks */
 	bool agent_known; /* the epoch says that there is an agent in it: it must answer */
 };
-/* Make the copy's image that of @from now. A failure ends the drill. */
+/* Give the copy what @from has committed last. A failure ends the drill. */
 void shell_drill_copy(struct shell_drill *drill, struct remus_standby *from,
 		      struct shell_drill_renewal *renewal);
 /* What came of it; valid until destroy(). */

@@ -11,6 +11,7 @@
 #ifndef REMUS_DOMAIN_H
 #define REMUS_DOMAIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -162,7 +163,13 @@ struct remus_domain_ops {
 struct remus_standby_config {
 	const char *run_dir; /* private directory of this standby, exists */
 	const char *name;    /* the domain's name, for messages and the hypervisor */
-	bool mortal; /* a copy for a drill: it is killed with the thread that created it, however that ends (I13) */
+	/*
+	 * A copy for a drill: cut off from the network and from every disk that can be written to, under another name than
+	 * the guest's, and it ends with the thread that created it, however that ends (I13).
+	 */
+	bool mortal;
+	const atomic_bool
+		*given_up; /* of a copy: true = calls that wait are to end soon, by -ECANCELED; or NULL */
 };
 
 struct remus_standby {
@@ -191,10 +198,13 @@ struct remus_standby_ops {
 	int (*commit)(struct remus_standby *, uint64_t epoch, const uint8_t *state, size_t bytes,
 		      struct remus_error *err);
 	/*
-	 * Optional (NULL = no copy can be made): the device state of the last committed epoch, valid until the next
-	 * commit(); NULL when there is none. With page() it is all that another standby of the same description needs.
+	 * Optional (NULL = no copy can be made): give @copy, a mortal standby of the same description that was given
+	 * nothing yet, the last committed epoch; *@epoch is its number. Called between two epochs, by the thread of the
+	 * standby that is copied, while the copy's own stands still: acknowledgements wait, so it must not wait for
+	 * anything. From then on the copy is its thread's alone, and that epoch, whatever is committed or closed here.
 	 */
-	const uint8_t *(*committed)(struct remus_standby *, uint64_t *epoch, size_t *bytes);
+	int (*copy_into)(struct remus_standby *, struct remus_standby *copy, uint64_t *epoch,
+			 struct remus_error *err);
 	/*
 	 * Optional, called right before each activate(): set what the guest's wall clock is made from, where the
 	 * hypervisor has a say in it, so that it will read @truth or less, and no less than shown_ns if that can be.
@@ -228,6 +238,10 @@ struct remus_standby_ops {
 #define REMUS_STANDBY_MARK "standby" /* the file's name */
 #define REMUS_STANDBY_CONSOLE \
 	"serial0.log" /* in RUN_DIR: what the guest wrote to its first serial port, if that is kept */
+
+/* copy_into() for backends whose page() is all there is to an image: copies all of it now, and commits @state. */
+int remus_standby_copy_image(struct remus_standby *from, struct remus_standby *copy, uint64_t epoch,
+			     const uint8_t *state, size_t bytes, struct remus_error *err);
 
 /* The backends that this build has, NULL-terminated, and look-ups by name (NULL = not built in). */
 const struct remus_domain_ops *remus_domain_backend(const char *name);

@@ -55,6 +55,7 @@ struct remus_agent_status {
 	struct remus_renewed renewed;
 	bool hooks_known;
 	struct remus_hooks hooks;
+	double steal_share; /* percent of the last minute, by the guest's own kernel; negative = unknown */
 };
 
 /* A snapshot of one session: what `remusctl status` shows. */

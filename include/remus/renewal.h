@@ -7,6 +7,8 @@
  *	host                                              agent
  *	 |---- hello? ID ---------------------------------->|	is anybody there? (while the guest is protected)
  *	 |<---------------------- hello ID version=... -----|
+ *	 |---- steal? ID ---------------------------------->|	what did the guest's kernel have to do without?
+ *	 |<----------- steal ID stolen=... vcpus=... -------|	(an agent of release 0.1 doesn't say; it may not know)
  *	 :                      activation                  :
  *	 |---- renew ID policy=... seed=... --------------->|	credits the seed and reseeds, at once
  *	 |<------------------------------ time? ID n=1 -----|
@@ -65,6 +67,12 @@ struct remus_hooks {
 	char first[REMUS_HOOK_NAME]; /* the first that failed, "-" = none */
 };
 
+/* Time in which a vCPU could have run and didn't, as the guest's kernel counts it (the steal of /proc/stat). */
+struct remus_steal {
+	uint64_t stolen_us; /* of all vCPUs together, since it booted */
+	uint32_t vcpus;
+};
+
 enum remus_message_verb {
 	REMUS_MESSAGE_ASK_HELLO,
 	REMUS_MESSAGE_HELLO,
@@ -73,6 +81,8 @@ enum remus_message_verb {
 	REMUS_MESSAGE_TIME,
 	REMUS_MESSAGE_RENEWED,
 	REMUS_MESSAGE_HOOKS,
+	REMUS_MESSAGE_ASK_STEAL,
+	REMUS_MESSAGE_STEAL,
 	REMUS_MESSAGE_VERBS,
 };
 
@@ -88,6 +98,7 @@ struct remus_message {
 	uint64_t error_ns;
 	struct remus_renewed renewed; /* RENEWED */
 	struct remus_hooks hooks;     /* HOOKS */
+	struct remus_steal steal;     /* STEAL */
 };
 
 /* Write @message, newline included; returns its length. -EINVAL: a member that has no encoding. */
@@ -125,13 +136,27 @@ enum remus_renewal_phase {
 	REMUS_RENEWAL_OVER,  /* none came within REMUS_RENEWAL_LIMIT_NS */
 };
 
+#define REMUS_STEAL_SAMPLES 13u /* one with each hello?: a minute of them */
+/* The last minute of what a guest says of its stolen time. All zero: nothing was said. */
+struct remus_steal_watch {
+	struct {
+		uint64_t at, stolen_us;
+	} sample[REMUS_STEAL_SAMPLES]; /* a ring */
+	unsigned count, next;
+	uint32_t vcpus;
+};
+void remus_steal_note(struct remus_steal_watch *watch, const struct remus_steal *steal, uint64_t now);
+/* Percent of what all vCPUs could have had in the last minute, 0 to 100; negative = unknown. */
+double remus_steal_percent(const struct remus_steal_watch *watch);
+
 /* Times are CLOCK_MONOTONIC_RAW of the host, ns, which nobody slews. */
 struct remus_renewal {
 	struct remus_message_stream in;
 	/* presence */
 	bool present;
 	char version[REMUS_AGENT_VERSION];
-	bool probing, hello_wanted;
+	bool probing, hello_wanted, steal_wanted;
+	struct remus_steal_watch steal;
 	uint64_t probe_id, probe_due;
 	unsigned unanswered;
 	/* activation */

@@ -55,6 +55,9 @@ static const struct field hello[] = {{"version", WORD, AT(version), REMUS_AGENT_
 				     {"failed", UNSIGNED32, AT(hooks.failed), 0},
 				     {"first", WORD, AT(hooks.first), REMUS_HOOK_NAME},
 				     {0}},
+			  steal[] = {{"stolen", UNSIGNED, AT(steal.stolen_us), 0},
+				     {"vcpus", UNSIGNED32, AT(steal.vcpus), 0},
+				     {0}},
 			  none[] = {{0}};
 
 static const struct {
@@ -64,7 +67,8 @@ static const struct {
 	[REMUS_MESSAGE_ASK_HELLO] = {"hello?", none}, [REMUS_MESSAGE_HELLO] = {"hello", hello},
 	[REMUS_MESSAGE_RENEW] = {"renew", renew},     [REMUS_MESSAGE_ASK_TIME] = {"time?", ask_time},
 	[REMUS_MESSAGE_TIME] = {"time", tell_time},   [REMUS_MESSAGE_RENEWED] = {"renewed", renewed},
-	[REMUS_MESSAGE_HOOKS] = {"hooks", hooks},
+	[REMUS_MESSAGE_HOOKS] = {"hooks", hooks},     [REMUS_MESSAGE_ASK_STEAL] = {"steal?", none},
+	[REMUS_MESSAGE_STEAL] = {"steal", steal},
 };
 
 const char *remus_clock_word(enum remus_clock_word word)

@@ -33,7 +33,8 @@ void remus_renewal_probe(struct remus_renewal *r, uint64_t id, uint64_t now)
 void remus_renewal_begin(struct remus_renewal *r, uint64_t id, const uint8_t seed[REMUS_SEED_SIZE],
 			 const struct remus_truth *truth, uint64_t now)
 {
-	r->probing = r->hello_wanted = false;
+	r->probing = r->hello_wanted = r->steal_wanted = false;
+	memset(&r->steal, 0, sizeof r->steal);
 	r->phase = REMUS_RENEWAL_ASKED;
 	r->id = id;
 	r->begun = r->again = now;
@@ -55,6 +56,12 @@ static void on_message(struct remus_renewal *r, const struct remus_message *m, u
 		/* One that has just started has not heard what was said to the one before. */
 		if (r->phase == REMUS_RENEWAL_ASKED && m->id == 0)
 			r->again = now;
+		r->steal_wanted = r->probing && m->id == r->probe_id;
+		return;
+	}
+	if (m->verb == REMUS_MESSAGE_STEAL) {
+		if (r->probing && m->id == r->probe_id)
+			remus_steal_note(&r->steal, &m->steal, now);
 		return;
 	}
 	if (r->phase == REMUS_RENEWAL_NONE || m->id != r->id)
@@ -124,6 +131,8 @@ static void let_time_pass(struct remus_renewal *r, uint64_t now)
 	if (r->probing && now >= r->probe_due) {
 		if (r->unanswered >= REMUS_RENEWAL_PROBES)
 			r->present = false;
+		if (!r->present)
+			memset(&r->steal, 0, sizeof r->steal);
 		r->unanswered++;
 		r->probe_id++;
 		r->hello_wanted = true;
@@ -163,6 +172,10 @@ size_t remus_renewal_output(struct remus_renewal *r, char line[REMUS_MESSAGE_MAX
 		r->hello_wanted = false;
 		m.verb = REMUS_MESSAGE_ASK_HELLO;
 		m.id = r->probe_id;
+	} else if (r->steal_wanted) { /* once hello? was answered: a way may hold one line at a time */
+		r->steal_wanted = false;
+		m.verb = REMUS_MESSAGE_ASK_STEAL;
+		m.id = r->probe_id;
 	} else {
 		return 0;
 	}
@@ -175,7 +188,7 @@ uint64_t remus_renewal_due(const struct remus_renewal *r)
 {
 	uint64_t due = UINT64_MAX;
 
-	if (r->time_wanted || r->renew_wanted || r->hello_wanted)
+	if (r->time_wanted || r->renew_wanted || r->hello_wanted || r->steal_wanted)
 		return 0;
 	if (r->phase == REMUS_RENEWAL_ASKED)
 		due = r->again;

@@ -65,6 +65,12 @@ class Verdicts(unittest.TestCase):
         b = copy("b", "agent", *[sample(n, n) for n in range(5, 9)], HOOK, sample(9, 99), sample(10, 100))
         self.assertEqual(len(copies.failures([a, b], "agent")), 1)
 
+    def test_bad_memory(self):
+        a = copy("a", "none", *[sample(n, n) for n in range(5, 9)])
+        b = copy("b", "none", *[sample(n, n) for n in range(5, 9)], "DRILL-BAD page 7 is stale, expected 1, found 2")
+        self.assertEqual(copies.failures([a, b], "none"),
+                         ["b found its own memory bad (I3): DRILL-BAD page 7 is stale, expected 1, found 2"])
+
     def test_not_renewed(self):
         a = copy("a", "agent", HOOK, *[sample(n, n) for n in range(5, 9)])
         self.assertEqual(copies.failures([a, copy("b", "agent", sample(5, 55))], "agent"), ["b was not renewed by agent"])

@@ -66,7 +66,7 @@ static void answer(struct remus_renewal *host, uint64_t now)
 	for (size_t n; (n = remus_renewal_output(host, line, now));) {
 		FUZZ_CHECK(remus_message_decode(line, n - 1, &m, NULL) == 0 && line[n - 1] == '\n');
 		FUZZ_CHECK(m.verb == REMUS_MESSAGE_ASK_HELLO || m.verb == REMUS_MESSAGE_RENEW ||
-			   m.verb == REMUS_MESSAGE_TIME);
+			   m.verb == REMUS_MESSAGE_TIME || m.verb == REMUS_MESSAGE_ASK_STEAL);
 		FUZZ_CHECK(++said[m.verb] == 1);
 	}
 	FUZZ_CHECK(remus_renewal_due(host) > now);
@@ -87,6 +87,7 @@ static void talk_to_host(const char *text, size_t size)
 			remus_renewal_begin(&host, ID, seed, &truth, now);
 		remus_renewal_receive(&host, text + at, size - at < PART ? size - at : PART, now);
 		answer(&host, now);
+		FUZZ_CHECK(remus_steal_percent(&host.steal) <= 100);
 		FUZZ_CHECK(!host.present || remus_message_word(host.version, sizeof host.version) ||
 			   !host.version[0]);
 		FUZZ_CHECK((host.phase == REMUS_RENEWAL_ASKED) ==
@@ -122,6 +123,13 @@ void fuzz_seeds(void)
 	static const char whole[] = "\2"
 				    "remus1 hello 0000000000000000 version=0.1.0\n"
 				    "remus1 time? 0123456789abcdef n=1\n";
+	static const char stolen[] = "\1"
+				     "remus1 hello 0000000000000008 version=0.1.0\n"
+				     "remus1 steal 0000000000000008 stolen=18446744073709551615 vcpus=1\n"
+				     "remus1 steal 0000000000000008 stolen=5 vcpus=2\n"
+				     "remus1 steal 0000000000000008 stolen=70000 vcpus=2\n";
+
+	fuzz_seed("steals", stolen, sizeof stolen - 1);
 
 	fuzz_seed("asks", "\1remus1 time? 0123456789abcdef n=1\n", 35);
 	fuzz_seed_text("talks",

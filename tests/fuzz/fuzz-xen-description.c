@@ -3,8 +3,25 @@
 #include "fuzz.h"
 
 #include "replicator/domain/xen/description.h"
+#include "replicator/domain/xen/isolate.h"
 
 #define NICS 4
+
+/* A drill's copy of it has no network, or there is no copy. */
+static void check_copy(const struct remus_xen_description *d)
+{
+	static const uint8_t random[16] = {1};
+	struct remus_xen_description copy = *d;
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_nic nic[NICS];
+	int rc = remus_xen_isolate(d->config, random, &copy.config, &err);
+
+	fuzz_check_error(rc, &err);
+	FUZZ_CHECK((rc == 0) == (copy.config != NULL));
+	if (rc == 0)
+		FUZZ_CHECK(remus_xen_description_nics(&copy, 7, nic, NICS, &err) == 0);
+	free(copy.config);
+}
 
 static void check(const struct remus_xen_description *d)
 {
@@ -20,6 +37,7 @@ static void check(const struct remus_xen_description *d)
 	fuzz_check_error(rc, &err);
 	for (int i = 0; i < rc; i++)
 		FUZZ_CHECK(strnlen(nic[i].interface, sizeof nic[i].interface) < sizeof nic[i].interface);
+	check_copy(d);
 	FUZZ_CHECK(remus_xen_describe(d, &json, &err) == 0);
 	FUZZ_CHECK(remus_xen_description_parse(json, &again, &err) == 0);
 	FUZZ_CHECK(again.type == d->type && again.pages == d->pages && again.memory_kib == d->memory_kib &&
@@ -79,7 +97,11 @@ void fuzz_seeds(void)
 	     none[] = "{}",
 	     odd[] = "{\"nics\":[{\"mac\":\"00:16:3e:00:00:01\",\"devid\":\"0\",\"ifname\":7}]}";
 
+	char domain[] = "{\"c_info\":{\"name\":\"web1\",\"uuid\":\"\"},\"b_info\":{},\"nics\":[{}],"
+			"\"disks\":[{\"readwrite\":1},{\"readwrite\":0},{}]}";
+
 	seed("pvh", REMUS_XEN_PVH, "web1", nics);
+	seed("domain", REMUS_XEN_PVH, "web1", domain);
 	seed("pv", REMUS_XEN_PV, "web1", none);
 	seed("bad-mac", REMUS_XEN_PVH, "a.b-c_d+e:f@g", bad_mac);
 	seed("many-nics", REMUS_XEN_PVH, "web1", many);

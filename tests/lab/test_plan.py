@@ -24,6 +24,14 @@ class Options(unittest.TestCase):
         self.refuse("run", "c", "ls")
         self.refuse()
 
+    def test_continuity(self):
+        self.assertIsNone(options.parse(["drill"]).continuity)
+        self.assertEqual(options.parse(["drill", "--continuity"]).continuity, "all")
+        self.assertEqual(options.parse(["drill", "--continuity=none"]).continuity, "none")
+        self.refuse("drill", "--continuity=vmgenid")
+        self.refuse("drill", "--continuity", "--kill", "link")
+        self.refuse("drill", "--continuity", "--no-agent")
+
     def test_names(self):
         for bad in ("", "a/b", ".", "..", "-x", "a b", "x" * 60):
             with self.assertRaises(LabError):
@@ -37,6 +45,9 @@ class Plans(unittest.TestCase):
         self.assertIn('name="pv1"\ntype="pv"\n', text)
         self.assertIn("memory=96\n", text)
         self.assertIn("remus.dirty=7 ", text)
+        self.assertIn("remus.sample_ms=0", text)
+        self.assertIn("remus.sample_ms=100", guest.config({"type": "pvh", "memory": 96, "dirty": 7, "region": 2,
+                                                           "sample_ms": 100}))
 
     def test_host(self):
         command = Machine("b", "/x").command({

@@ -58,6 +58,13 @@ static int world_adjust(void *context, int64_t step, int64_t slew)
 	return 0;
 }
 
+static int world_stolen(void *context, struct remus_steal *out)
+{
+	(void)context;
+	*out = (struct remus_steal){.stolen_us = 1000, .vcpus = 1};
+	return 0;
+}
+
 static void world_hooks(void *context, uint64_t id, const struct remus_renewed *renewed)
 {
 	struct talk *t = context;
@@ -104,6 +111,7 @@ static void *agent_main(void *context)
 						.send = world_send,
 						.reseed = world_reseed,
 						.adjust = world_adjust,
+						.stolen = world_stolen,
 						.hooks = world_hooks};
 	for (;;) {
 		struct pollfd p[5] = {{.fd = r->wake, .events = POLLIN}};

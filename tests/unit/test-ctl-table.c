@@ -120,7 +120,8 @@ static const char healthy[] =
 	"bytes':0},"
 	"'link':{'security':'tls1.3 psk "
 	"remus','rtt_us':60,'clock_offset_us':-12,'silent_ms':3,'bytes_sent':1,'bytes_received':1},"
-	"'pause_share':7.25,'clock':{'policy':'step','synchronised':true,'peer_synchronised':false,'offset_"
+	"'pause_share':7.25,'steal_share':9.5,'clock':{'policy':'step','synchronised':true,'peer_"
+	"synchronised':false,'offset_"
 	"us':"
 	"-5000123,'error_us':45},'warnings':[{'subject':'clock','text':'the clock of the other host is not "
 	"synchronised'}],"
@@ -272,6 +273,7 @@ static void domain_block(void)
 		"1 KiB for 30 KiB of pages, ratio 30.0",
 		"holding: 2 packets (128 B) held now, 500 in all; 498 released, 3 dropped, 4 discarded",
 		"7.2 % of the last minute",
+		"9.5 % of the last minute by the guest's own count",
 		"here synchronised, there NOT synchronised; the other host's is -5000.123 ms from this "
 		"one's, give or "
 		"take 0.045 ms",

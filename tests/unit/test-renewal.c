@@ -8,9 +8,11 @@
 #define XXH_INLINE_ALL
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <xxhash.h>
 #include "remus/util.h"
 #include "tools/remus-agent/clock.h"
+#include "tools/remus-agent/steal.h"
 #include "unit.h"
 
 #define MS INT64_C(1000000)
@@ -56,6 +58,9 @@ static struct remus_message example(enum remus_message_verb verb)
 		break;
 	case REMUS_MESSAGE_HOOKS:
 		m.hooks = (struct remus_hooks){.ran = 3, .failed = 1, .first = "10-chrony"};
+		break;
+	case REMUS_MESSAGE_STEAL:
+		m.steal = (struct remus_steal){.stolen_us = UINT64_MAX, .vcpus = 4};
 		break;
 	default:
 		m.number = verb == REMUS_MESSAGE_ASK_TIME ? 1 : 0;
@@ -429,7 +434,7 @@ static struct {
 	int64_t wall; /* the guest's wall clock minus `now` */
 	unsigned reseeds, adjustments, hook_runs, sent;
 	uint8_t seed[REMUS_SEED_SIZE];
-	int reseed_code, adjust_code;
+	int reseed_code, stolen_code, adjust_code;
 	int64_t step, slew;
 	struct remus_message last;
 	enum remus_message_verb order[64];
@@ -472,12 +477,19 @@ static void guest_hooks(void *context, uint64_t id, const struct remus_renewed *
 	guest.hook_runs++;
 }
 
+static int guest_stolen(void *context, struct remus_steal *out)
+{
+	*out = (struct remus_steal){.stolen_us = 77, .vcpus = 2};
+	return guest.stolen_code;
+}
+
 static const struct agent_world world = {
 	.monotonic_ns = guest_monotonic,
 	.realtime_ns = guest_realtime,
 	.send = guest_send,
 	.reseed = guest_reseed,
 	.adjust = guest_adjust,
+	.stolen = guest_stolen,
 	.hooks = guest_hooks,
 };
 
@@ -722,6 +734,115 @@ static void wires(void)
 		over_the_wire(seed);
 }
 
+/* ---- stolen time ---- */
+
+static void steal_is_asked_for(void)
+{
+	struct remus_message hello = example(REMUS_MESSAGE_HELLO), steal = example(REMUS_MESSAGE_STEAL);
+	uint64_t now = 1000 * MS;
+
+	remus_renewal_init(&host);
+	remus_renewal_probe(&host, 7, now);
+	for (unsigned i = 0; i < 3; i++, now += REMUS_RENEWAL_PROBE_NS) {
+		hello.id = next_of(&host, now).id;
+		CU_ASSERT_EQUAL(next_of(&host, now).verb, REMUS_MESSAGE_VERBS); /* not before it is heard */
+		tell(&host, &hello, now);
+		CU_ASSERT_EQUAL(remus_renewal_due(&host), 0);
+		struct remus_message ask = next_of(&host, now);
+		CU_ASSERT(ask.verb == REMUS_MESSAGE_ASK_STEAL && ask.id == hello.id);
+		CU_ASSERT_EQUAL(next_of(&host, now).verb, REMUS_MESSAGE_VERBS);
+		steal.steal = (struct remus_steal){.stolen_us = 1000 + i * 500000, .vcpus = 2};
+		steal.id = 6; /* of another question */
+		tell(&host, &steal, now);
+		steal.id = ask.id;
+		tell(&host, &steal, now);
+		CU_ASSERT_EQUAL(host.steal.count, i + 1);
+	}
+	CU_ASSERT_DOUBLE_EQUAL(remus_steal_percent(&host.steal), 5, 1e-9); /* 1 s of 10 s of two vCPUs */
+	/* One that only greets is asked nothing; one that is gone has said nothing. */
+	hello.id = 0;
+	next_of(&host, now);
+	tell(&host, &hello, now);
+	CU_ASSERT_EQUAL(next_of(&host, now).verb, REMUS_MESSAGE_VERBS);
+	for (unsigned i = 0; i < 5; i++)
+		next_of(&host, now += REMUS_RENEWAL_PROBE_NS);
+	CU_ASSERT(!host.present && remus_steal_percent(&host.steal) < 0);
+}
+
+static void steal_of_a_minute(void)
+{
+	static const struct {
+		unsigned samples;
+		uint64_t step_us; /* stolen in each 5 s */
+		uint32_t vcpus;
+		double percent;
+	} table[] = {{0, 0, 1, -1},	   {1, 9, 1, -1},	  {2, 0, 1, 0},	    {2, 500000, 1, 10},
+		     {60, 500000, 4, 2.5}, {3, 99000000, 1, 100}, {5, 1000, 0, -1}, {5, 1000, 65537, -1}};
+
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
+		struct remus_steal_watch w = {0};
+		for (unsigned n = 0; n < table[i].samples; n++)
+			remus_steal_note(&w, &(struct remus_steal){n * table[i].step_us, table[i].vcpus},
+					 n * REMUS_RENEWAL_PROBE_NS);
+		CU_ASSERT_DOUBLE_EQUAL(remus_steal_percent(&w), table[i].percent, 1e-9);
+	}
+	/* Only the last minute; and a guest that was started anew begins anew. */
+	struct remus_steal_watch w = {0};
+	for (uint64_t n = 0; n < 40; n++)
+		remus_steal_note(&w, &(struct remus_steal){n < 20 ? n * 5000000 : 95000000, 1},
+				 n * REMUS_RENEWAL_PROBE_NS);
+	CU_ASSERT_DOUBLE_EQUAL(remus_steal_percent(&w), 0, 1e-9);
+	remus_steal_note(&w, &(struct remus_steal){10, 1}, 41 * REMUS_RENEWAL_PROBE_NS);
+	CU_ASSERT(remus_steal_percent(&w) < 0);
+	/* An answer that was long in coming is better than none. */
+	remus_steal_note(&w, &(struct remus_steal){20000010, 1}, 61 * REMUS_RENEWAL_PROBE_NS);
+	CU_ASSERT_DOUBLE_EQUAL(remus_steal_percent(&w), 20, 1e-9);
+}
+
+static void agent_tells_steal(void)
+{
+	struct remus_message ask = example(REMUS_MESSAGE_ASK_STEAL);
+
+	boot(0);
+	say_to_agent(ask);
+	CU_ASSERT(guest.last.verb == REMUS_MESSAGE_STEAL && guest.last.id == ask.id);
+	CU_ASSERT(guest.last.steal.stolen_us == 77 && guest.last.steal.vcpus == 2);
+	boot(0);
+	guest.last.verb = REMUS_MESSAGE_VERBS;
+	guest.stolen_code = -ENOENT;
+	say_to_agent(ask);
+	CU_ASSERT_EQUAL(guest.last.verb, REMUS_MESSAGE_VERBS);
+}
+
+static void steal_is_read(void)
+{
+	static const struct {
+		const char *text;
+		int code;
+		uint64_t ticks;
+	} table[] = {
+		{"cpu  1 2 3 4 5 6 7 123 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\n", 0, 123},
+		{"cpu  1 2 3 4 5 6 7\n", -EPROTO, 0},
+		{"cpu0 1 2 3 4 5 6 7 8\n", -EPROTO, 0},
+		{"", -EPROTO, 0},
+	};
+	char path[] = "/tmp/test-renewal-XXXXXX";
+	struct remus_steal steal;
+
+	close(mkstemp(path));
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(table); i++) {
+		FILE *file = fopen(path, "w");
+		fputs(table[i].text, file);
+		fclose(file);
+		CU_ASSERT_EQUAL(steal_read(path, &steal), table[i].code);
+		if (!table[i].code)
+			CU_ASSERT(steal.vcpus && steal.stolen_us == table[i].ticks * 1000000 /
+									    (uint64_t)sysconf(_SC_CLK_TCK));
+	}
+	unlink(path);
+	CU_ASSERT_EQUAL(steal_read(path, &steal), -ENOENT);
+}
+
 static void sentences(void)
 {
 	struct remus_renewed r = {
@@ -756,6 +877,10 @@ static const struct unit_case cases[] = {
 	{"agent: without the time", agent_without_the_time},
 	{"agent: greets", agent_greets},
 	{"both over a bad wire", wires},
+	{"steal: asked for", steal_is_asked_for},
+	{"steal: of a minute", steal_of_a_minute},
+	{"steal: told", agent_tells_steal},
+	{"steal: read", steal_is_read},
 	{"sentences", sentences},
 };
 UNIT_MAIN("renewal", cases)

@@ -52,6 +52,14 @@ static void say_hooks(struct agent *a)
 	say(a, &m);
 }
 
+static void say_steal(struct agent *a, uint64_t id)
+{
+	struct remus_message m = {.verb = REMUS_MESSAGE_STEAL, .id = id};
+
+	if (a->world->stolen(a->world->context, &m.steal) == 0)
+		say(a, &m);
+}
+
 static void ask_time(struct agent *a)
 {
 	struct remus_message m = {.verb = REMUS_MESSAGE_ASK_TIME, .id = a->id, .number = ++a->number};
@@ -150,6 +158,9 @@ void agent_message(struct agent *a, const struct remus_message *m)
 	switch (m->verb) {
 	case REMUS_MESSAGE_ASK_HELLO:
 		say_hello(a, m->id);
+		return;
+	case REMUS_MESSAGE_ASK_STEAL:
+		say_steal(a, m->id);
 		return;
 	case REMUS_MESSAGE_RENEW:
 		on_renew(a, m);

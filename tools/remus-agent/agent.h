@@ -26,6 +26,8 @@ struct agent_world {
 	/* Credit the seed and reseed; negative errno. */
 	int (*reseed)(void *context, const uint8_t seed[REMUS_SEED_SIZE]);
 	int (*adjust)(void *context, int64_t step_ns, int64_t slew_ns); /* clock.h */
+	/* What /proc/stat says; negative errno: it doesn't. */
+	int (*stolen)(void *context, struct remus_steal *out);
 	/* Run the hooks of an activation; agent_hooks_ended() tells when that is over. */
 	void (*hooks)(void *context, uint64_t id, const struct remus_renewed *renewed);
 };

@@ -27,6 +27,7 @@
 #include "hooks.h"
 #include "reseed.h"
 #include "say.h"
+#include "steal.h"
 #include "transport.h"
 
 #define RETRY_NS     UINT64_C(1000000000) /* between two looks for a device */
@@ -96,6 +97,12 @@ static void world_send(void *context, const struct remus_message *message)
 
 	if (n > 0 && p->transport && p->transport->ops->write(p->transport, line, (size_t)n, &err) < 0)
 		lose_transport(p, &err);
+}
+
+static int world_stolen(void *context, struct remus_steal *out)
+{
+	(void)context;
+	return steal_read("/proc/stat", out);
 }
 
 static int world_reseed(void *context, const uint8_t seed[REMUS_SEED_SIZE])
@@ -366,6 +373,7 @@ int main(int argc, char **argv)
 		.send = world_send,
 		.reseed = world_reseed,
 		.adjust = world_adjust,
+		.stolen = world_stolen,
 		.hooks = world_hooks,
 	};
 	int end = parse(argc, argv, &p.options);

@@ -6,7 +6,7 @@
 #include "show.h"
 #include "verb.h"
 
-#define SILENCE_S 70u /* remusd gives up before */
+#define SILENCE_S 310u /* remusd gives up before */
 
 static const struct ctl_option options[] = {
 	{"seconds", "seconds", CTL_NUMBER, "S", 1, 3600, .help = "let the copy run for so long (default 5)"},

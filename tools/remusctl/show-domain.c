@@ -113,6 +113,10 @@ static void standing(const struct block *b)
 		return;
 	FIELD(b, "paused", "%.1f %% of the last minute, to take checkpoints",
 	      ctl_get_real(b->domain, "pause_share"));
+	if (ctl_get(b->domain, "steal_share"))
+		FIELD(b, "steal",
+		      "%.1f %% of the last minute by the guest's own count, these pauses included",
+		      ctl_get_real(b->domain, "steal_share"));
 }
 
 static const char *synchronised(const struct block *b, const char *path)

@@ -11,7 +11,7 @@
 #include "remus/util.h"
 
 #define DRILL_SECONDS	  5u
-#define DRILL_DEADLINE_US 60000000u /* besides its running: building and activating have 45 s at most */
+#define DRILL_DEADLINE_US 300000000u /* besides its running: a Xen copy of a large guest is fed for minutes */
 
 uint64_t drill_ms(const json_t *message)
 {

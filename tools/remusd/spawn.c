@@ -86,12 +86,12 @@ static pid_t make_child(struct daemon *d, struct session *s, struct child *child
 }
 
 /* What hypervisors' libraries do is nothing for the daemon itself: they fork, take SIGCHLD, may exit. */
-void spawn_sweep(struct daemon *d, const char *dir)
+static void sweep(struct daemon *d, const char *dir, const char *below)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	char path[PATH_MAX + 16], line[STANDBY_LINE] = "";
+	char path[PATH_MAX + 32], line[STANDBY_LINE] = "";
 
-	snprintf(path, sizeof path, "%s/" REMUS_STANDBY_MARK, dir);
+	snprintf(path, sizeof path, "%s/%s" REMUS_STANDBY_MARK, dir, below);
 	FILE *file = fopen(path, "re");
 	if (!file)
 		return;
@@ -117,6 +117,12 @@ void spawn_sweep(struct daemon *d, const char *dir)
 			remus_warn("gates of interfaces that are gone: %s", err.message);
 	}
 	_exit(rc < 0);
+}
+
+void spawn_sweep(struct daemon *d, const char *dir)
+{
+	sweep(d, dir, "");
+	sweep(d, dir, "drill/"); /* a copy's mark is where the copy was (replicator/drill.h) */
 }
 
 int spawn_engine(struct daemon *d, struct session *s, bool recover, struct remus_error *err)

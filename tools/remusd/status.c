@@ -169,6 +169,8 @@ json_t *status_json(const struct remus_status *s)
 	json_object_set_new(o, "pause_us", pause(s));
 	json_object_set_new(o, "own_us", quantiles(&s->own));
 	json_object_set_new(o, "pause_share", json_real(s->pause_share));
+	if (s->agent.known && s->agent.steal_share >= 0)
+		json_object_set_new(o, "steal_share", json_real(s->agent.steal_share));
 	json_object_set_new(o, "clock", clocks(&s->clock));
 	json_object_set_new(o, "warnings", warnings(&s->clock));
 	json_object_set_new(o, "commit_us", quantiles(&s->commit));

@@ -190,13 +190,15 @@ static int fake_commit(struct remus_standby *standby, uint64_t epoch, const uint
 	return 0;
 }
 
-static const uint8_t *fake_committed(struct remus_standby *standby, uint64_t *epoch, size_t *bytes)
+static int fake_copy_into(struct remus_standby *standby, struct remus_standby *copy, uint64_t *epoch,
+			  struct remus_error *err)
 {
 	struct fake_standby *fake = of(standby);
 
+	if (!fake->committed)
+		return remus_fail(err, -ENODATA, "no epoch is committed");
 	*epoch = fake->epoch;
-	*bytes = sizeof fake->state;
-	return fake->committed ? fake->state : NULL;
+	return remus_standby_copy_image(standby, copy, fake->epoch, fake->state, sizeof fake->state, err);
 }
 
 static int fake_activate(struct remus_standby *standby, struct remus_error *err)
@@ -277,7 +279,7 @@ const struct remus_standby_ops remus_fake_standby_ops = {
 	.pages = fake_pages,
 	.page = fake_page,
 	.commit = fake_commit,
-	.committed = fake_committed,
+	.copy_into = fake_copy_into,
 	.activate = fake_activate,
 	.nics = fake_nics,
 	.locator = fake_locator,

@@ -234,13 +234,15 @@ static int standby_commit(struct remus_standby *base, uint64_t epoch, const uint
 	return 0;
 }
 
-static const uint8_t *standby_committed(struct remus_standby *base, uint64_t *epoch, size_t *bytes)
+static int standby_copy_into(struct remus_standby *base, struct remus_standby *copy, uint64_t *epoch,
+			     struct remus_error *err)
 {
 	struct remus_qemu_standby *s = of(base);
 
+	if (!s->state_bytes || s->activated || s->tainted)
+		return remus_fail(err, -ENODATA, "no epoch is committed");
 	*epoch = s->epoch;
-	*bytes = s->state_bytes;
-	return s->state_bytes && !s->activated && !s->tainted ? s->state : NULL;
+	return remus_standby_copy_image(base, copy, s->epoch, s->state, s->state_bytes, err);
 }
 
 /* Hand the state to QEMU through a socket pair. QEMU reads while this writes: any size will do. */
@@ -387,7 +389,7 @@ const struct remus_standby_ops remus_qemu_standby_ops = {
 	.pages = standby_pages,
 	.page = standby_page,
 	.commit = standby_commit,
-	.committed = standby_committed,
+	.copy_into = standby_copy_into,
 	.activate = standby_activate,
 	.sweep = remus_qemu_leftover_sweep,
 	.nics = standby_nics,

@@ -5,7 +5,7 @@
  *
  *   to the keeper      "activate NAME"            run it, under this name; from here on it needs nobody
  *                      "destroy"                  destroy it, though it runs
- *                      EOF before "activate"      the domain must never run: destroy it
+ *                      EOF before "activate"      the domain must never run: destroy it; of a copy at any time
  *   from the keeper    "domid N"                  the domain exists, its interfaces are attached
  *                      "running"                  the guest runs
  *                      "failed TEXT"              nothing runs, the domain is gone
@@ -17,6 +17,7 @@
 #ifndef REMUS_XEN_KEEPER_H
 #define REMUS_XEN_KEEPER_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include "helper.h"
 
@@ -24,19 +25,24 @@
 
 struct remus_xen_keeper {
 	struct remus_xen_helper helper;
-	int stream; /* write end, non-blocking; -1 = none */
+	int stream;		     /* write end, non-blocking; -1 = none */
+	const atomic_bool *given_up; /* whoever waits here is to be told -ECANCELED soon; NULL = never */
 };
 #define REMUS_XEN_KEEPER_INIT                   \
 	{                                       \
 		.helper.talk = -1, .stream = -1 \
 	}
 
-/* Start one for the domain @name with libxl's JSON in the file @config; its words go to @log_path. */
+/* Start one for the domain @name with libxl's JSON in the file @config; its words go to @log_path. @copy: of a drill. It
+ * keeps out of the way of whoever needs the processor, and destroys its domain with its receiver though that runs. */
 int remus_xen_keeper_start(struct remus_xen_keeper *keeper, const char *name, const char *config,
-			   const char *log_path, struct remus_error *err);
+			   const char *log_path, bool copy, struct remus_error *err);
 /* One message, waiting up to @timeout_ms. 1 = got one, 0 = none in time, -EPIPE = the keeper is gone. */
 int remus_xen_keeper_hear(struct remus_xen_keeper *keeper, int timeout_ms,
 			  char out[REMUS_XEN_KEEPER_MESSAGE]);
+/* The same, for who can wait for long: -ECANCELED once it is given up. */
+int remus_xen_keeper_await(struct remus_xen_keeper *keeper, int timeout_ms,
+			   char out[REMUS_XEN_KEEPER_MESSAGE]);
 int remus_xen_keeper_tell(struct remus_xen_keeper *keeper, const char *text, struct remus_error *err);
 /* Write all of @iov, within @timeout_ms of no progress; the keeper's words meanwhile are left for hear(). */
 struct iovec;

@@ -38,9 +38,12 @@ enum { TALK = 3, STREAM_READ = 4, STREAM_WRITE = 5 };
 #define CONFIG_MAX   (256u * 1024u)
 #define ACTIVATE_MS  60000 /* devices attach, hotplug scripts run: libxl's own limit is 40 s each */
 #define ABORT_MS     8000
+#define DESTROY_MS   60000 /* of a guest that has run, whose hotplug scripts may be slow: nobody waits for it */
 /* After a guest runs: xenstored and the processor are its own, which reconnects its devices and is waited for. */
 #define QUIET_MS     2000
 #define NAME_MAX_LEN 128
+#define COPY_WEIGHT  64 /* of Xen's schedulers, whose usual one is 256 */
+#define COPY_NICE    10 /* a copy is no reason for its standby, or a guest, to wait */
 
 struct keeper {
 	libxl_ctx *ctx;
@@ -50,6 +53,7 @@ struct keeper {
 	struct remus_xen_keeper_nics nics;
 	uint32_t domid;
 	uint64_t quiet_until; /* what is left to do for a guest that runs is done then; 0 = it is done */
+	bool copy;	      /* of a drill */
 	bool found, told_domid, receiver_gone, ended /* the stream */, doomed;
 };
 
@@ -94,6 +98,7 @@ static void hear(struct keeper *k)
 		return;
 	if (n <= 0) {
 		k->receiver_gone = true;
+		k->doomed |= k->copy;
 		return;
 	}
 	text[n] = 0;
@@ -171,10 +176,10 @@ static void follow_building(struct keeper *k)
 	say(k, "domid %u", k->domid);
 }
 
-static int destroy(struct keeper *k)
+static int destroy(struct keeper *k, int ms)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	int rc = remus_xen_libxl_destroy(k->domid, ABORT_MS, &err);
+	int rc = remus_xen_libxl_destroy(k->domid, ms, &err);
 
 	if (rc < 0)
 		remus_error_log("%s", err.message);
@@ -206,9 +211,10 @@ static int restore(struct keeper *k)
 			hear(k);
 		end_stream(k);
 		uint64_t now = remus_now_us();
-		if ((k->receiver_gone || k->doomed) && !k->final[0] && !abort_at) {
+		if ((k->receiver_gone || k->doomed) && (k->copy || !k->final[0]) && !abort_at) {
 			remus_warn("%s: the standby domain is destroyed",
 				   k->doomed ? "it is given up" : "the receiver is gone");
+			remus_log_level(REMUS_LOG_DEBUG); /* what libxl waits for now is worth a line each */
 			kill_helpers();
 			abort_at = now + ABORT_MS * 1000u;
 		}
@@ -217,7 +223,7 @@ static int restore(struct keeper *k)
 		if ((abort_at && now >= abort_at) || (activate_at && now >= activate_at)) {
 			kill_helpers();
 			if (k->found)
-				destroy(k);
+				destroy(k, ABORT_MS);
 			say(k, "failed libxl did not finish the domain within %d ms",
 			    abort_at ? ABORT_MS : ACTIVATE_MS);
 			_exit(EXIT_FAILURE); /* libxl is in the middle of something */
@@ -230,11 +236,27 @@ static int restore(struct keeper *k)
 	return rc;
 }
 
+/* What a copy does with the processor it does when nobody else wants it. Schedulers without weights have none to set. */
+static void make_light(struct keeper *k)
+{
+	libxl_domain_sched_params params;
+
+	libxl_domain_sched_params_init(&params);
+	params.weight = COPY_WEIGHT;
+	if (libxl_domain_sched_params_set(k->ctx, k->domid, &params))
+		remus_info("this host's scheduler takes no weight");
+	libxl_domain_sched_params_dispose(&params);
+}
+
 static int run(struct keeper *k)
 {
+	if (k->copy)
+		make_light(k);
 	free(k->config.c_info.name);
 	k->config.c_info.name = strdup(k->final);
-	if (!k->config.c_info.name || libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
+	if (!k->config.c_info.name)
+		return -1;
+	if (strcmp(k->name, k->final) && libxl_domain_rename(k->ctx, k->domid, NULL, k->final))
 		return -1;
 	if (libxl_domain_unpause(k->ctx, k->domid, NULL))
 		return -1;
@@ -290,7 +312,7 @@ static bool act(struct keeper *k, int reason)
 	default:
 		break;
 	}
-	if (destroy(k) < 0 || !again)
+	if (destroy(k, DESTROY_MS) < 0 || !again)
 		return false;
 	if (libxl_domain_create_new(k->ctx, &k->config, &k->domid, NULL, NULL) ||
 	    libxl_domain_unpause(k->ctx, k->domid, NULL)) {
@@ -326,7 +348,7 @@ static void keep(struct keeper *k)
 		while (!k->doomed && libxl_event_check(k->ctx, &event, LIBXL_EVENTMASK_ALL, NULL, NULL))
 			turn(k);
 		if (k->doomed) {
-			destroy(k);
+			destroy(k, DESTROY_MS);
 			return;
 		}
 		bool died = event->type == LIBXL_EVENT_TYPE_DOMAIN_DEATH;
@@ -352,8 +374,10 @@ static void keep(struct keeper *k)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"name", required_argument, NULL, 'n'}, {"config", required_argument, NULL, 'c'}, {0}};
+	static const struct option options[] = {{"name", required_argument, NULL, 'n'},
+						{"config", required_argument, NULL, 'c'},
+						{"copy", no_argument, NULL, 'd'},
+						{0}};
 	static struct keeper k;
 	const char *config = NULL;
 
@@ -362,6 +386,8 @@ int main(int argc, char **argv)
 			snprintf(k.name, sizeof k.name, "%s", optarg);
 		else if (c == 'c')
 			config = optarg;
+		else if (c == 'd')
+			k.copy = true;
 		else
 			return 2;
 	}
@@ -372,6 +398,8 @@ int main(int argc, char **argv)
 	for (int fd = TALK; fd <= STREAM_WRITE; fd++)
 		fcntl(fd, F_SETFD, FD_CLOEXEC); /* libxl passes on what its helpers need, itself */
 	signal(SIGPIPE, SIG_IGN);
+	if (k.copy)
+		nice(COPY_NICE);
 	remus_log_identity(k.name);
 	libxl_domain_config_init(&k.config);
 	if (libxl_ctx_alloc(&k.ctx, LIBXL_VERSION, 0, remus_xen_libxl_log())) {
@@ -383,12 +411,13 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	int rc = restore(&k);
-	if (rc == 0 && !k.final[0]) { /* libxl thinks it is done, nobody said so: a stream cut short */
-		destroy(&k);
+	/* libxl thinks it is done, and nobody said so: a stream cut short; or a copy that is not wanted any more */
+	if (rc == 0 && (!k.final[0] || (k.copy && k.doomed))) {
+		destroy(&k, ABORT_MS);
 		rc = ERROR_FAIL;
 	}
 	if (rc == 0 && run(&k)) {
-		destroy(&k);
+		destroy(&k, ABORT_MS);
 		rc = ERROR_FAIL;
 	}
 	if (rc) {

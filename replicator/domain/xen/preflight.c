@@ -96,7 +96,7 @@ static void check_names(const struct remus_xen_handles *xen, const struct remus_
 
 /* The domain's memory is Xen's; the copy that outlives a failed activation (shadow.h) is dom0's. */
 static void check_memory(const struct remus_xen_handles *xen, const struct remus_xen_description *d,
-			 struct remus_report *report)
+			 bool copy, struct remus_report *report)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
 	xc_physinfo_t info;
@@ -107,7 +107,14 @@ static void check_memory(const struct remus_xen_handles *xen, const struct remus
 		return;
 	}
 	uint64_t free_kib = info.free_pages * 4, need_kib = d->memory_kib + OVERHEAD_KIB;
-	if (free_kib < need_kib)
+	if (copy && free_kib < 2 * need_kib)
+		remus_report_fatal(
+			report, -ENOMEM, "memory", "end or shrink other guests there, or give its dom0 less",
+			"a copy of %s needs %llu MiB of memory, and as much must be left to build its "
+			"standby "
+			"anew, should that be lost meanwhile: this host has %llu MiB free for domains",
+			d->name, (unsigned long long)need_kib >> 10, (unsigned long long)free_kib >> 10);
+	else if (free_kib < need_kib)
 		remus_report_fatal(
 			report, -ENOMEM, "memory", "end or shrink other guests there, or give its dom0 less",
 			"%s needs %llu MiB of memory, this host has %llu MiB free for domains", d->name,
@@ -116,6 +123,8 @@ static void check_memory(const struct remus_xen_handles *xen, const struct remus
 		remus_report_ok(report, "memory",
 				"%s needs %llu MiB of memory, %llu MiB are free for domains", d->name,
 				(unsigned long long)need_kib >> 10, (unsigned long long)free_kib >> 10);
+	if (copy) /* it is fed from its standby's shadow (snapshot.h) */
+		return;
 	remus_host_check_memory(d->memory_kib << 10, "the copy of its memory in dom0", REMUS_FINDING_WARNING,
 				report);
 }
@@ -127,7 +136,7 @@ static uint32_t host_khz(const struct remus_xen_handles *xen)
 	return xc_physinfo(xen->xch, &info) ? 0 : info.cpu_khz;
 }
 
-void remus_xen_preflight(const struct remus_xen_description *d, const char *standby,
+void remus_xen_preflight(const struct remus_xen_description *d, const char *standby, bool copy,
 			 struct remus_report *report)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
@@ -138,7 +147,7 @@ void remus_xen_preflight(const struct remus_xen_description *d, const char *stan
 	} else {
 		check_version(&xen, d, report);
 		check_names(&xen, d, standby, report);
-		check_memory(&xen, d, report);
+		check_memory(&xen, d, copy, report);
 		check_policy(&xen, d, standby, report);
 		remus_xen_check_tsc(d, host_khz(&xen), report);
 		remus_xen_close(&xen);

@@ -8,8 +8,9 @@
 
 #include "description.h"
 
-/* Could this host stand by for the guest, under the name @standby until it runs? */
-void remus_xen_preflight(const struct remus_xen_description *description, const char *standby,
+/* Could this host stand by for the guest, under the name @standby until it runs? @copy: could a copy of the standby that
+ * it has run beside it, and leave memory to build that anew? */
+void remus_xen_preflight(const struct remus_xen_description *description, const char *standby, bool copy,
 			 struct remus_report *report);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "remus/bitmap.h"
+#include "snapshot.h"
 
 int remus_xen_shadow_create(struct remus_xen_shadow *s, uint64_t pages, struct remus_error *err)
 {
@@ -24,6 +25,8 @@ int remus_xen_shadow_create(struct remus_xen_shadow *s, uint64_t pages, struct r
 
 void remus_xen_shadow_destroy(struct remus_xen_shadow *s)
 {
+	if (s->snapshot)
+		remus_xen_snapshot_drop(s->snapshot);
 	if (s->memory && s->memory != MAP_FAILED)
 		munmap(s->memory, s->pages * 4096);
 	free(s->present);
@@ -52,6 +55,8 @@ uint8_t *remus_xen_shadow_page(struct remus_xen_shadow *s, uint64_t pfn)
 {
 	if (pfn >= s->pages)
 		return NULL;
+	if (s->snapshot && !remus_xen_snapshot_keep(s->snapshot, pfn))
+		s->snapshot = NULL;
 	remus_xen_shadow_touch(s, pfn);
 	remus_bitmap_set(s->present, pfn);
 	return s->memory + pfn * 4096;

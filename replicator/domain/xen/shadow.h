@@ -13,12 +13,16 @@
 #include <stdint.h>
 #include "remus/error.h"
 
+struct remus_xen_snapshot; /* snapshot.h */
+
 struct remus_xen_shadow {
 	uint8_t *memory;
 	uint64_t pages;	   /* page frame numbers are below this */
 	uint64_t *present; /* bitmap: ever written */
 	uint64_t *touched; /* bitmap: handed out since take() */
 	uint64_t touched_count;
+	struct remus_xen_snapshot
+		*snapshot; /* that wants to know of pages before they are written to; NULL = none */
 };
 
 int remus_xen_shadow_create(struct remus_xen_shadow *shadow, uint64_t pages, struct remus_error *err);

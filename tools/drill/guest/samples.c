@@ -29,6 +29,11 @@ static int64_t real_ns(void)
 
 void samples_start(uint64_t every_ms)
 {
+	uint8_t first;
+
+	/* A generator that isn't ready draws nothing: waiting for it makes the kernel see to it. */
+	if (every_ms && getrandom(&first, sizeof first, 0) != sizeof first)
+		die("getrandom");
 	samples.every_ns = every_ms * 1000000;
 	samples.last_real_ns = real_ns();
 	samples.last_offset_ns = samples.last_real_ns - (int64_t)now_ns();

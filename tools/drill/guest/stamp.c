@@ -9,6 +9,7 @@
  */
 #include "guest.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -80,6 +81,9 @@ static bool check(uint64_t page, bool full_pass)
 		report.first_bad_page = page;
 		report.first_bad_expected = expected;
 		report.first_bad_found = p[0];
+		printf("DRILL-BAD page %llu is %s, expected %llx, found %llx\n", (unsigned long long)page,
+		       is_whole ? "stale" : "torn", (unsigned long long)expected, (unsigned long long)p[0]);
+		fflush(stdout);
 	}
 	if (full_pass) {
 		report.bad++;

@@ -91,7 +91,7 @@ def inner(arguments):
     """Inside the namespaces: one drill; the result on stdout."""
     plan, folder = json.loads(arguments[0]), arguments[1]
     if "variant" in plan:
-        result, lines = continuity.hold(plan, folder, say)
+        result, lines = continuity.hold(continuity.ContinuityDrill(plan, folder, say))
     else:
         drill = ordeal.Ordeal if "cell" in plan else scenario.Drill
         result, lines = scenario.hold(drill(plan, folder, say))

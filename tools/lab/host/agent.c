@@ -10,7 +10,8 @@
  * A request is a line, then bytes:     RUN SECONDS SCRIPT-BYTES STDIN-BYTES\n script stdin
  * and is answered by blocks:           KIND BYTES\n then that many bytes
  * KIND: "o" and "e" are the command's two outputs, "x" is the last one, its exit status in digits: 124 when the
- * time was over, 128 + N when signal N ended it. The request "CLOCK\n" is answered by CLOCK_MONOTONIC in ns.
+ * time was over, 128 + N when signal N ended it. The request "CLOCK\n" is answered by CLOCK_MONOTONIC and
+ * CLOCK_REALTIME in ns.
  *
  * A command is over when the shell that runs it is: what it left in the background goes on and may keep the
  * outputs open. When the time is over, or the client leaves, the command's whole process group is killed.
@@ -196,10 +197,13 @@ static void serve_one(int client)
 	while (got < sizeof line - 1 && read_all(client, line + got, 1) == 0 && line[got] != '\n')
 		got++;
 	line[got] = 0;
-	if (!strcmp(line, "CLOCK"))
-		dprintf(client, "%llu\n", (unsigned long long)agent_now_ns());
-	else if (sscanf(line, "RUN %u %zu %zu", &seconds, &script, &input) == 3 && script <= SCRIPT_MAX &&
-		 input <= STDIN_MAX)
+	if (!strcmp(line, "CLOCK")) {
+		struct timespec wall;
+		clock_gettime(CLOCK_REALTIME, &wall);
+		dprintf(client, "%llu %lld%09ld\n", (unsigned long long)agent_now_ns(),
+			(long long)wall.tv_sec, wall.tv_nsec);
+	} else if (sscanf(line, "RUN %u %zu %zu", &seconds, &script, &input) == 3 && script <= SCRIPT_MAX &&
+		   input <= STDIN_MAX)
 		run(client, seconds, script, input);
 	_exit(0);
 }

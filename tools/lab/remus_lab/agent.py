@@ -85,10 +85,15 @@ class Agent:
 
     def clock(self):
         """The host's CLOCK_MONOTONIC in ns."""
+        return self._clocks()[0]
+
+    def _clocks(self):
+        """CLOCK_MONOTONIC and CLOCK_REALTIME."""
         try:
             with self._connect(2) as connection:
                 connection.sendall(b"CLOCK\n")
-                return int(connection.makefile("rb").readline(64))
+                monotonic, wall = map(int, connection.makefile("rb").readline(64).split())
+                return monotonic, wall
         except (OSError, ValueError) as e:
             raise LabError(f"host {self.host} does not answer: {e}") from e
 
@@ -102,3 +107,20 @@ class Agent:
             if best is None or after - before < best[1]:
                 best = ((before + after) // 2 - theirs, after - before)
         return best
+
+    def wall_error(self, tries=8):
+        """(ns that the host's wall clock is ahead of ours, how wrong that may be): the quickest answer's."""
+        best = None
+        for _ in range(tries):
+            before = time.time_ns()
+            theirs = self._clocks()[1]
+            after = time.time_ns()
+            if best is None or after - before < best[1]:
+                best = (theirs - (before + after) // 2, after - before)
+        return best
+
+    def set_wall(self, seconds):
+        """Set its wall clock @seconds ahead of ours, to within some ten ms."""
+        offset, _ = self.clock_offset()
+        at_boot = time.time() - time.monotonic() + offset / 1e9 + seconds
+        self.must("date -s \"@$(awk -v b=%.6f '{printf \"%%.3f\", b + $1}' /proc/uptime)\"" % at_boot, 10)

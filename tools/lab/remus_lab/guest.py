@@ -19,7 +19,7 @@ def config(plan):
     arguments = (f"console=hvc0 mitigations=off loglevel=4 raid=noautodetect remus.ip={GUEST_IP4}/24 "
                  f"remus.ip6={GUEST_IP6}/64 remus.vlan={VLAN} remus.vlan_ip={VLAN_GUEST}/24 "
                  f"remus.tick_ms={TICK_MS} remus.dirty={plan['dirty']} remus.region_mib={plan['region']} remus.frames={plan.get('frames', 0)} "
-                 f"remus.agent={int(plan.get('agent', False))}")
+                 f"remus.agent={int(plan.get('agent', False))} remus.sample_ms={plan.get('sample_ms', 0)}")
     return (f'name="{plan["type"]}1"\ntype="{plan["type"]}"\nkernel="/lab/vmlinux"\nramdisk="/lab/guest.cpio"\n'
             f'extra="{arguments}"\nmemory={plan["memory"]}\nvcpus=1\nvif=["mac={GUEST_MAC},bridge=xenbr0"]\n'
             'on_poweroff="destroy"\non_reboot="restart"\non_crash="destroy"\n')

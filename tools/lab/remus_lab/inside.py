@@ -113,7 +113,9 @@ def _tell(result, lines, opts, say):
 
 
 def drill(lab, opts, say):
-    from . import xendrill  # pylint: disable=import-outside-toplevel
+    from . import xencontinuity, xendrill  # pylint: disable=import-outside-toplevel
+    if opts.continuity:
+        return _tell(*xencontinuity.hold(lab, opts, machines(lab), say), opts, say)
     return _tell(*xendrill.hold(lab, opts, machines(lab), say), opts, say)
 
 

@@ -88,6 +88,9 @@ def build():
     one.add_argument("--seed", type=int, metavar="N", help="decides the moment of the fault and the payloads")
     one.add_argument("--no-agent", dest="agent", action="store_false",
                      help="without remus-agent in the guest: nobody renews its random numbers and its clock")
+    one.add_argument("--continuity", nargs="?", const="all", choices=("all", "agent", "none"),
+                     help="wake one checkpoint up three times, once as the guest, and compare random numbers and clocks; with "
+                          "an agent and without (or one of these alone); host b's clock is 5 s wrong on purpose")
     one = verb("compare", "xl remus and remus, one after the other", _hosts, _guest, _protection, lab=None)
     one.add_argument("--only", choices=("xl", "remus"), help="measure only this one")
     one = verb("matrix", "kill, cut and end everything that there is, one after the other", _hosts, _guest, lab=None)
@@ -115,6 +118,8 @@ def parse(arguments):
         value = getattr(options, name, low)
         if not low <= value <= high:
             parser.error(f"--{name.replace('_', '-')} {value} is out of range: {low} to {high}")
+    if getattr(options, "continuity", None) and (options.kill != "host" or not options.agent):
+        parser.error("--continuity kills the host, and has variants with and without the agent: not with --kill or --no-agent")
     if getattr(options, "region", 0) > getattr(options, "guest_memory", 64) // 4:
         parser.error("--region must be at most a quarter of --guest-memory")
     return options

@@ -20,7 +20,6 @@ from . import network
 from .steps import Steps
 from .xenhost import XenHost
 
-PROTECT_SECONDS = 60
 ASK_EVERY = 2.0  # s: each question costs dom0 a good part of a second
 
 
@@ -46,25 +45,32 @@ class XenDrill(scenario.Drill):
     settled_within = 30
     powered_off_within = 30
     silent_start = False
+    more_options = ()  # of protect
+    protect_seconds = 60
 
-    def __init__(self, lab, opts, machines, say):
+    def __init__(self, lab, opts, machines, say, **more):
         seed = opts.seed if opts.seed is not None else random.randrange(1, 10**6)
         plan = {"kill": opts.kill, "memory": opts.guest_memory, "interval": opts.interval, "seed": seed,
-                "seconds": opts.seconds, "connections": opts.connections, "agent": opts.agent}
+                "seconds": opts.seconds, "connections": opts.connections, "agent": opts.agent, **more}
         folder = tempfile.mkdtemp(prefix="drill-", dir=lab.share)
         super().__init__(plan, folder, say)
-        self.lab, self.guest_plan, self.machines = lab, guests.plan_of(opts), machines
-        self.arbiter_uri = f"file:/lab/{os.path.basename(folder)}/arbiter"
+        self.lab, self.machines = lab, machines
+        self.guest_plan = {**guests.plan_of(opts), "agent": self.plan["agent"], "sample_ms": self.plan.get("sample_ms", 0)}
+        self.arbiter_uri = f"file:/lab/{os.path.basename(folder)}/arbiter" if self.arbiter else self.decider.uri
         self.steps = Steps(say)
         self.asked = 0.0
 
     # ---- the way to protection ----
+    def prepare(self, host):
+        host.read_clock()
+        host.agent.must(f"rm -f /lab/{host.name}/trace/*", 10)  # of an earlier drill in this lab
+
     def build(self):
         self.topology = Taps()
         self.hosts = {name: XenHost(machine) for name, machine in self.machines.items()}
         self.a, self.b = self.hosts["a"], self.hosts["b"]
         for name, host in self.hosts.items():
-            host.read_clock()
+            self.prepare(host)
             host.start_remusd()
             self.sniffers[name] = observer.Sniffer(f"lan-{name}", GUEST_MAC)
             self.sniffers[name].start()
@@ -75,7 +81,7 @@ class XenDrill(scenario.Drill):
 
     def protect(self):
         self.a.ctl("protect", self.name, "--to", ADDRESS["b"], "--interval", str(self.plan["interval"]), "--arbiter",
-                   self.arbiter_uri, timeout=PROTECT_SECONDS)
+                   self.arbiter_uri, *self.more_options, timeout=self.protect_seconds)
         wait_for("host a to say that the guest is protected", self.protected_within,
                  lambda: self.domain(self.a).get("protected"), 0.5)
         self.step("the guest is protected by host b")
@@ -127,7 +133,7 @@ class XenDrill(scenario.Drill):
         self.facts["wrong"] += filter(None, (host.stop_remusd() for host in alive))
         if self.fault in ("none", "shutdown"):
             self.claims_allowed = 0
-        claims = os.listdir(self.arbiter)
+        claims = self.decider.records()
         self.facts["litter"] = sum((host.left() for host in alive), [])
         if len(claims) > self.claims_allowed:
             self.facts["litter"].append(f"the arbiter's folder keeps {len(claims)} records: {', '.join(claims)}")

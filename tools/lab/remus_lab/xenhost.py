@@ -91,6 +91,14 @@ class XenHost:
     def domains(self):
         return (self.status_or_none() or {}).get("domains", [])
 
+    def log(self):
+        """All that remusd has said."""
+        try:
+            with open(os.path.join(self.machine.folder, "remusd.log"), encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
     def events(self):
         try:
             out = self.ctl("events", "--json", timeout=10)
@@ -113,10 +121,10 @@ class XenHost:
         self.machine.kill()
 
     def guests(self):
-        """The guests that run: a standby that waits for its failover does not."""
+        """The guests that run: a standby that waits for its failover is none, and neither is a drill's copy of one."""
         if not self.machine.pid():
             return []
-        return [number for name, number, _ in guests.running(self.machine) if not name.endswith("--incoming")]
+        return [number for name, number, _ in guests.running(self.machine) if not name.endswith(("--incoming", "--drill"))]
 
     def left(self):
         """What should not be there after all has ended (I13)."""
