@@ -98,9 +98,8 @@ void verb_drill(struct daemon *d, struct client *c, json_t *request)
 		refuse_second(s, c);
 		return;
 	}
-	s->drilling = true;
-	message_send(s->fd, json_pack("{s:s, s:I}", "cmd", "drill", "seconds",
-				      (json_int_t)(drill_ms(request) / 1000)));
+	json_int_t seconds = (json_int_t)(drill_ms(request) / 1000);
+	s->drilling = message_send(s->fd, json_pack("{s:s, s:I}", "cmd", "drill", "seconds", seconds)) == 0;
 	c->wait = WAIT_DRILL;
 	c->session_id = s->id;
 	c->deadline_us = remus_now_us() + drill_ms(request) * 1000 + DRILL_DEADLINE_US;
