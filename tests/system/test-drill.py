@@ -7,6 +7,7 @@ import threading
 
 from rig import installed, wait_for
 from rig.case import SystemTest
+from rig.fake import FakeGuest
 from rig.main import main
 from rig.qemu import Qemu
 
@@ -91,13 +92,27 @@ class Drill(SystemTest):
         done = b.request({"verb": "drill", "domain": "vm1", "seconds": 1}, seconds=20)
         self.assertFalse(done[0]["ok"]["passed"], done)
         self.assert_says(done[0]["ok"]["what"], "under way")
-        end()
+        self.assertEqual(end().status, 0, "the first one was told of the second")
         self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
+        wait_for("the standby to be gone", lambda: not b.children(), 5)
         self.assert_refused(self.drill(b), 1, "no standby here")
+
+    def test_protection_ends(self):
+        """In the middle of a drill: the copy goes with the standby (I13)."""
+        a, b, guest, _ = self.protected_pair()
+        end = self.in_background(b, "--seconds", "60")
+        copy = wait_for("the copy's socket", lambda: next((f for f in b.files() if f.endswith("drill/fake.sock")), None))
+        wait_for("the copy to be made", lambda: "taken for the guest's drill" in b.read_log())
+        FakeGuest(os.path.join(b.run, copy)).check_runs()
+        self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
+        self.assertEqual(end().status, 1)
+        wait_for("the standby and the copy to be gone", lambda: not b.children(), 5)
+        guest.check_runs()
 
 
 class QemuDrill(Drill):
     test_protection_goes_on = test_the_guest_comes_first = test_where_none_can_be_held = None
+    test_protection_ends = None
 
     def setUp(self):
         if not installed("qemu-system-x86_64"):

@@ -330,4 +330,4 @@ class ThreeMembers(Asking):
 
 
 if __name__ == "__main__":
-    main()
+    main(alone=False)

@@ -63,16 +63,16 @@ class ReplicationPort(StrangersTest):
 
     def test_slow_drip(self):
         """A byte now and then keeps nobody's place: the hello has a deadline."""
-        began, data = time.monotonic(), header(length=60000)
+        began, data, closed = time.monotonic(), header(length=60000), False
         with connect(self.b) as s:
             try:
-                while time.monotonic() - began < 2 * HANDSHAKE_S:
+                while time.monotonic() - began < 3 * HANDSHAKE_S:
                     s.sendall(data[:1])
                     data = data[1:] or b"x"
                     time.sleep(0.1)
             except (BrokenPipeError, ConnectionResetError):
-                pass
-        self.assertLess(time.monotonic() - began, HANDSHAKE_S + 2)
+                closed = True
+        self.assertTrue(closed, "nobody closed it")
         self.check_undisturbed("no hello in time")
 
     def test_a_hundred_at_once(self):

@@ -55,14 +55,21 @@ class Reading(SystemTest):
 
     def test_events_follow(self):
         a, b = self.host("a"), self.host("b")
-        follower = subprocess.Popen([program("remusctl"), "--control", a.control, "events", "--follow", "--json"],
-                                    stdout=subprocess.PIPE, text=True, env=self.environment())
+        path = os.path.join(self.folder, "events.log")
+        follower = self.spawn([program("remusctl"), "--control", a.control, "events", "--follow", "--json"], "events.log",
+                              preexec=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # also below a shell's "&"
+
+        def told():
+            with open(path, encoding="utf-8") as f:
+                return f.read().splitlines()
+
         guest, sink = FakeGuest.start(self), self.sink()
         self.assertEqual(a.protect(guest, b, "--egress", sink.uri).status, 0)
         self.assertEqual(a.ctl("unprotect", "vm1").status, 0)
+        wait_for("the follower to tell both events", lambda: len(told()) >= 2, 5)
         os.kill(follower.pid, signal.SIGINT)
-        out, _ = follower.communicate(timeout=5)
-        events = [json.loads(line) for line in out.splitlines()]
+        follower.wait(5)
+        events = [json.loads(line) for line in told()]
         self.assertEqual([e["kind"] for e in events], ["protected", "unprotected"])
         self.assertEqual([e["seq"] for e in events], [1, 2])
         self.assertEqual(events, a.events())

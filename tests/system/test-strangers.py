@@ -143,7 +143,7 @@ class SharedKey(StrangersTest):
         before, began, crowd = memory_kib(self.b), time.monotonic(), [connect(self.b) for _ in range(STRANGERS_MAX)]
         wait_for("them to be let in", lambda: len(self.b.children()) > STRANGERS_MAX // 2, 3)
         data, alive = b"\x16\x03\x01\x40\x00" + bytes(4096), set(crowd)
-        while alive and time.monotonic() - began < 2 * HANDSHAKE_S:
+        while alive and time.monotonic() - began < 3 * HANDSHAKE_S:
             for s in list(alive):
                 try:
                     s.sendall(data[:1])
@@ -151,7 +151,7 @@ class SharedKey(StrangersTest):
                     alive.discard(s)
             data = data[1:]
             time.sleep(0.1)
-        self.assertLess(time.monotonic() - began, HANDSHAKE_S + 3)
+        self.assertFalse(alive, "nobody closed it")
         self.assertLess(memory_kib(self.b) - before, STRANGERS_MAX * 8 * 1024)
         for s in crowd:
             s.close()

@@ -10,7 +10,8 @@ from rig.case import SystemTest
 from rig.fake import FakeGuest
 from rig.main import main
 
-BIG = {"pages": 196608, "rate": 200}  # 768 MiB: the first full copy takes a while
+BIG = {"pages": 32768, "rate": 200}
+SLOW = "primary-sync-send:1+:delay=50"  # of each piece of the first full copy: there is time to look, on any machine
 
 
 class Killed(SystemTest):
@@ -129,7 +130,7 @@ class KilledInTheFirstCopy(SystemTest):
     """The same before anything is committed: no claim is needed, the guest goes on where it is."""
 
     def copying(self):
-        a, b = self.host("a"), self.host("b")
+        a, b = self.host("a", environment={"REMUS_FAULT": SLOW}), self.host("b")
         guest, sink = FakeGuest.start(self, **BIG), self.sink()
         done = a.protect(guest, b, "--egress", sink.uri, "--no-wait")
         self.assertEqual(done.status, 0, done)

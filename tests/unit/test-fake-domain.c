@@ -79,10 +79,11 @@ static void primary_end(struct primary *p)
 	CU_ASSERT(access(p->control, F_OK) != 0);
 }
 
-static struct remus_standby *standby_for(struct remus_domain *domain)
+static struct remus_standby *standby_for(struct remus_domain *domain, bool mortal)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
-	struct remus_standby_config config = {.run_dir = in_dir("standby"), .name = "alice"};
+	struct remus_standby_config config = {
+		.run_dir = in_dir("standby"), .name = "alice", .mortal = mortal};
 	struct remus_standby *standby = NULL;
 	char *json = NULL;
 
@@ -170,7 +171,7 @@ static void fails_over(bool stale)
 
 	CU_ASSERT_EQUAL(p.pages, 512);
 	CU_ASSERT_STRING_EQUAL(remus_fake_domain_ops.name(p.domain), "alice");
-	struct remus_standby *standby = standby_for(p.domain);
+	struct remus_standby *standby = standby_for(p.domain, false);
 	CU_ASSERT_EQUAL(remus_fake_standby_ops.pages(standby), 512);
 	for (int i = 0; i < 4096; i++)
 		CU_ASSERT_EQUAL_FATAL(remus_fake_standby_ops.page(standby, 511)[i], 0);
@@ -353,10 +354,11 @@ static bool goes_away(pid_t pid)
 	return false;
 }
 
-/* The backup dies: a standby that wasn't activated goes with it, one that was stays. */
+/* The backup dies: a standby that wasn't activated goes with it, one that was stays; a drill's copy goes, too. */
 static void standby_without_its_maker(void)
 {
-	for (int activated = 0; activated < 2; activated++) {
+	for (int round = 0; round < 3; round++) {
+		bool activated = round > 0, mortal = round == 2;
 		struct primary p = primary_start("64", "0", NULL);
 		int report[2];
 		pid_t pid = 0;
@@ -367,7 +369,7 @@ static void standby_without_its_maker(void)
 		if (!maker) {
 			struct remus_fake_state state = {.writes = 3};
 			uint8_t bytes[REMUS_FAKE_STATE];
-			struct remus_standby *standby = standby_for(p.domain);
+			struct remus_standby *standby = standby_for(p.domain, mortal);
 			remus_fake_state_encode(&state, bytes);
 			if (remus_fake_standby_ops.commit(standby, 1, bytes, sizeof bytes, NULL) ||
 			    (activated && remus_fake_standby_ops.activate(standby, NULL)))
@@ -382,7 +384,7 @@ static void standby_without_its_maker(void)
 		close(report[0]);
 		kill(maker, SIGKILL);
 		waitpid(maker, NULL, 0);
-		if (activated) {
+		if (activated && !mortal) {
 			struct remus_error err = REMUS_ERROR_INIT;
 			struct remus_domain_config config = {.run_dir = dir};
 			struct remus_domain *domain = NULL;

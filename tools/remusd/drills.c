@@ -40,16 +40,35 @@ json_t *drill_json(const struct remus_drill *drill)
 	return o;
 }
 
-/* A receiver's word: to all that wait for it. */
-void drill_over(struct daemon *d, struct session *s, const json_t *result)
+/* @result with the guest's names. New. */
+static json_t *with_names(const struct session *s, const json_t *result)
 {
 	json_t *whole = json_pack("{s:s, s:s}", "domain", s->locator, "name", s->name);
 
 	json_object_update(whole, (json_t *)(uintptr_t)result);
+	return whole;
+}
+
+/* A receiver's word: to all that wait for it. */
+void drill_over(struct daemon *d, struct session *s, const json_t *result)
+{
+	json_t *whole = with_names(s, result);
+
+	s->drilling = false;
 	for (struct client *c = d->clients; c; c = c->next)
 		if (c->wait == WAIT_DRILL && c->session_id == s->id && !c->done)
 			client_ok(c, json_incref(whole));
 	json_decref(whole);
+}
+
+/* One at a time. Said here, for the receiver's word on a second one would be taken for the first one's result. */
+static void refuse_second(const struct session *s, struct client *c)
+{
+	const struct remus_drill none = {.text = "no drill was held: one is under way"};
+	json_t *result = drill_json(&none);
+
+	client_ok(c, with_names(s, result));
+	json_decref(result);
 }
 
 void verb_drill(struct daemon *d, struct client *c, json_t *request)
@@ -75,6 +94,11 @@ void verb_drill(struct daemon *d, struct client *c, json_t *request)
 		client_error(c, -EBUSY, why);
 		return;
 	}
+	if (s->drilling) {
+		refuse_second(s, c);
+		return;
+	}
+	s->drilling = true;
 	message_send(s->fd, json_pack("{s:s, s:I}", "cmd", "drill", "seconds",
 				      (json_int_t)(drill_ms(request) / 1000)));
 	c->wait = WAIT_DRILL;

@@ -99,6 +99,7 @@ struct session {
 	bool adopted;	       /* the child isn't ours: its end is seen at its socket alone */
 	bool reaping;	       /* whoever waits for that end sees to it */
 	int last_word;	       /* adopted: its exit status; -1 = it has not said */
+	bool drilling;	       /* receiver: it was told to hold a drill, and has not said what came of it */
 	uint64_t source;       /* receiver: where it was connected from (strangers.c) */
 	struct checking check;
 };

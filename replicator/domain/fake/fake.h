@@ -131,7 +131,7 @@ int remus_fake_program(char out[4096], struct remus_error *err);
 /*
  * Start remus-fake-guest ($REMUS_FAKE_GUEST, or found beside or above this program) with @args
  * (NULL-terminated, without the program's name) and wait until its control socket listens. The guest ends when
- * the last copy of *@lifeline is closed, until it is activated. The caller reaps it.
+ * the last copy of *@lifeline is closed, until it is activated; started with --mortal, then too. The caller reaps it.
  */
 int remus_fake_spawn(const char *const args[], pid_t *pid, int *lifeline, struct remus_error *err);
 

@@ -19,7 +19,7 @@
 static const char usage[] =
 	"usage: remus-fake-guest --control SOCKET [--name NAME] [--pages N] [--seed N] [--rate WRITES/S]\n"
 	"       [--words N] [--hot PAGES] [--nic MAC,GUEST-SOCKET,HOST-SOCKET] [--frame-every WRITES]\n"
-	"       [--wait] [--lifeline FD]\n";
+	"       [--wait] [--mortal] [--lifeline FD]\n";
 
 enum {
 	OPT_CONTROL = 256,
@@ -32,6 +32,7 @@ enum {
 	OPT_NIC,
 	OPT_FRAME_EVERY,
 	OPT_WAIT,
+	OPT_MORTAL,
 	OPT_LIFELINE
 };
 
@@ -46,6 +47,7 @@ static const struct option options[] = {
 	{"nic", required_argument, NULL, OPT_NIC},
 	{"frame-every", required_argument, NULL, OPT_FRAME_EVERY},
 	{"wait", no_argument, NULL, OPT_WAIT},
+	{"mortal", no_argument, NULL, OPT_MORTAL},
 	{"lifeline", required_argument, NULL, OPT_LIFELINE},
 	{0},
 };
@@ -98,6 +100,9 @@ static int parse(struct guest *guest, int argc, char **argv)
 			break;
 		case OPT_WAIT:
 			guest->waiting = guest->paused = true;
+			break;
+		case OPT_MORTAL:
+			guest->mortal = true;
 			break;
 		case OPT_LIFELINE:
 			guest->lifeline = atoi(optarg);

@@ -22,6 +22,7 @@ struct guest {
 	bool paused;
 	bool waiting; /* a standby that was not activated yet */
 	bool tied;    /* the end of the lifeline is ours */
+	bool mortal;  /* ... also once it is activated: a copy for a drill */
 	struct remus_fake_state state;
 };
 

@@ -82,7 +82,8 @@ static int activate(struct guest *guest, const uint8_t *body, size_t bytes, stru
 	if (code || !guest->waiting) /* asked again: the first answer was lost */
 		return code;
 	guest->state = state;
-	guest->waiting = guest->tied = guest->paused = false;
+	guest->waiting = guest->paused = false;
+	guest->tied &= guest->mortal;
 	return 0;
 }
 

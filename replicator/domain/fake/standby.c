@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * A fake guest that stands by: a remus-fake-guest started with --wait, memory empty, tied to this process by
- * the lifeline until it is activated (I13). Its image is its memory itself; it runs nothing before activate()
- * (I5), and then exactly from the committed state (I3).
+ * the lifeline until it is activated, or, if it is mortal, for good (I13). Its image is its memory itself; it runs
+ * nothing before activate() (I5), and then exactly from the committed state (I3).
  */
 #include "fake.h"
 
@@ -83,6 +83,8 @@ static int build_arguments(const char *description, const struct remus_standby_c
 		a->argv[n++] = "--name";
 		a->argv[n++] = a->name;
 		a->argv[n++] = "--wait";
+		if (config->mortal)
+			a->argv[n++] = "--mortal";
 		if (mac[0]) {
 			snprintf(a->nic, sizeof a->nic, "%.17s,%s/nic0.guest,%s/nic0.host", mac,
 				 config->run_dir, config->run_dir);

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run a file's tests and say how it went: exit 0, 1, or 77 when all of them were skipped."""
 
+import fcntl
+import os
 import sys
 import time
 import unittest
@@ -20,7 +22,15 @@ class Result(unittest.TextTestResult):
         self.stream.writeln(f"ok ({time.monotonic() - self.moment:.1f} s)")
 
 
-def main():
+def main(alone=True):
+    """@alone: one such file at a time in a build, however many jobs make was told to run."""
+    with open(os.path.join(os.environ.get("REMUS_BUILD", os.getcwd()), "system-tests.lock"), "w", encoding="ascii") as lock:
+        if alone:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        run()
+
+
+def run():
     program = unittest.main(module="__main__", exit=False, verbosity=2,
                             testRunner=unittest.TextTestRunner(resultclass=Result, verbosity=2))
     result = program.result
