@@ -221,7 +221,9 @@ int remus_backup_run(struct remus_transport *transport, const struct remus_recei
 		.step = step,
 		.carry_out = backup_carry_out,
 	};
-	int rc = remus_link_start(transport, &config->link, &b->link, err);
+	struct remus_link_config setup = config->link; /* until the hello says what the session's are */
+	setup.dead_ms = remus_link_setup_dead_ms(setup.dead_ms);
+	int rc = remus_link_start(transport, &setup, &b->link, err);
 	if (rc == 0) {
 		struct remus_event start = {.type = REMUS_EV_START};
 		shell_feed(&b->feed, &start);

@@ -20,7 +20,7 @@
 #include "handles.h"
 
 #define REMUS_XEN_RING_BEHIND \
-	3u /* events that may be left: on the backup, where they delay the guest, a tenth of a second */
+	1u /* events that may be left: on the backup they delay the guest; with more of them it is asked no more often */
 
 struct remus_xen_ring {
 	const struct remus_xen_handles *xen;

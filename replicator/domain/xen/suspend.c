@@ -16,7 +16,7 @@
 #define TELL_US	   1000000u
 #define ASKED	   "asked" /* the token of our watch */
 #define RECHECK_MS 100	   /* a signal that got lost costs this much */
-#define SETTLE_US  4000u   /* between two looks at a guest that must catch up: each costs it processor time */
+#define SETTLE_US  8000u   /* between two looks at a guest that must catch up: each costs it processor time */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
 static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
