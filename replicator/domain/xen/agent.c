@@ -64,6 +64,7 @@ struct remus_channel *remus_xen_agent_open(struct remus_xen_agent *a, uint32_t d
 {
 	if (a->base.ops)
 		return &a->base;
+	snprintf(a->domain, sizeof a->domain, "/local/domain/%u", domid);
 	snprintf(a->request, sizeof a->request, "/local/domain/%u/" REMUS_AGENT_REQUEST, domid);
 	snprintf(a->reply, sizeof a->reply, "/local/domain/%u/" REMUS_AGENT_REPLY, domid);
 	a->xs = xs_open(0);
@@ -78,11 +79,24 @@ struct remus_channel *remus_xen_agent_open(struct remus_xen_agent *a, uint32_t d
 	return &a->base;
 }
 
+/* Whoever destroys a domain removes its nodes first, and a letter that is put down after that makes them anew. */
+static bool is_gone(struct remus_xen_agent *a)
+{
+	char path[sizeof a->domain + 8];
+	unsigned bytes;
+
+	snprintf(path, sizeof path, "%s/name", a->domain);
+	char *name = xs_read(a->xs, XBT_NULL, path, &bytes);
+	bool gone = !name && errno == ENOENT;
+	free(name);
+	return gone;
+}
+
 void remus_xen_agent_close(struct remus_xen_agent *a)
 {
 	if (!a->base.ops)
 		return;
-	xs_rm(a->xs, XBT_NULL, a->request);
+	xs_rm(a->xs, XBT_NULL, is_gone(a) ? a->domain : a->request);
 	xs_close(a->xs);
 	memset(a, 0, sizeof *a);
 }

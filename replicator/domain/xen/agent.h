@@ -12,13 +12,14 @@
 struct remus_xen_agent {
 	struct remus_channel base; /* ops NULL = not open */
 	struct xs_handle *xs;	   /* with a watch on the reply */
-	char request[64], reply[64];
+	char domain[64], request[64], reply[64];
 };
 
 /* NULL, and the reason in @why, when xenstore can't be asked. */
 struct remus_channel *remus_xen_agent_open(struct remus_xen_agent *agent, uint32_t domid,
 					   char why[REMUS_TEXT_MAX]);
-/* Leaves no letter of ours behind. For one that is all zero too. */
+/* Leaves no letter of ours behind, nor the nodes that one made of a domain which is gone. For one that is all zero
+ * too. */
 void remus_xen_agent_close(struct remus_xen_agent *agent);
 
 #endif
