@@ -616,6 +616,30 @@ static void agent_does_each_once(void)
 	CU_ASSERT_EQUAL(guest.last.verb, REMUS_MESSAGE_ASK_TIME);
 }
 
+/* The way takes longer than a question is waited for: the answer to the first comes while the fourth is open. */
+static void agent_hears_late_answers(void)
+{
+	boot(312 * MS);
+	say_to_agent(renew(ID));
+	struct remus_message m = {.verb = REMUS_MESSAGE_TIME, .id = ID, .number = agent.number};
+	guest.now += 200 * MS; /* there */
+	m.realtime_ns = (int64_t)guest.now + RIGHT;
+	m.floor_ns = m.realtime_ns - 1000 * MS;
+	for (int i = 0; i < 4; i++) { /* back */
+		guest.now += 50 * MS;
+		agent_tick(&agent);
+	}
+	CU_ASSERT(agent.number > m.number);
+	say_to_agent(m);
+	CU_ASSERT_EQUAL(agent.answers, 1);
+	say_to_agent(m); /* once more */
+	CU_ASSERT(agent.answers <= 1);
+	CU_ASSERT_EQUAL(agent.state, AGENT_DONE); /* enough: the network waits */
+	CU_ASSERT_EQUAL(guest.last.renewed.clock, REMUS_CLOCK_STEPPED);
+	CU_ASSERT_EQUAL(guest.step, 312 * MS);
+	CU_ASSERT_EQUAL(guest.last.renewed.error_ns, (uint64_t)(200 * MS));
+}
+
 static void agent_without_the_time(void)
 {
 	boot(300 * MS);
@@ -874,6 +898,7 @@ static const struct unit_case cases[] = {
 	{"agent: its error", agent_tells_its_error},
 	{"agent: asks no more than helps", agent_asks_no_more_than_helps},
 	{"agent: each activation once", agent_does_each_once},
+	{"the agent hears late answers", agent_hears_late_answers},
 	{"agent: without the time", agent_without_the_time},
 	{"agent: greets", agent_greets},
 	{"both over a bad wire", wires},

@@ -64,7 +64,7 @@ static void ask_time(struct agent *a)
 {
 	struct remus_message m = {.verb = REMUS_MESSAGE_ASK_TIME, .id = a->id, .number = ++a->number};
 
-	a->asked_ns = now_of(a);
+	a->asked_ns = a->open[a->number % AGENT_OPEN] = now_of(a);
 	say(a, &m);
 }
 
@@ -127,14 +127,27 @@ static void on_renew(struct agent *a, const struct remus_message *m)
 	}
 }
 
+/* When the question was asked that is answered; 0 = none of this activation, or it has been answered. On a busy host
+ * every way is longer than what a question is waited for: only who hears late answers hears any. */
+static uint64_t take_asked(struct agent *a, uint64_t number)
+{
+	if (number <= a->first || number > a->number || a->number - number >= AGENT_OPEN)
+		return 0;
+	uint64_t asked = a->open[number % AGENT_OPEN];
+	a->open[number % AGENT_OPEN] = 0;
+	return asked;
+}
+
 /* Half the round trip is the best guess of how old the answer is, and the most by which that can be wrong. A time that
  * no clock can show is none: sums with it must not overflow. */
 static void on_time(struct agent *a, const struct remus_message *m)
 {
 	const int64_t most = INT64_MAX / 4;
-	uint64_t now = now_of(a), trip = now - a->asked_ns;
 
-	if (a->state != AGENT_MEASURING || m->id != a->id || m->number != a->number)
+	if (a->state != AGENT_MEASURING || m->id != a->id)
+		return;
+	uint64_t asked = take_asked(a, m->number), now = now_of(a), trip = now - asked;
+	if (!asked)
 		return;
 	if (m->realtime_ns >= 0 && m->realtime_ns < most && m->floor_ns >= 0 && m->floor_ns < most &&
 	    m->error_ns < (uint64_t)most && (!a->answers || trip < a->best_trip_ns)) {

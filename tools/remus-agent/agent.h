@@ -13,7 +13,8 @@
 #include "remus/renewal.h"
 
 #define AGENT_EXCHANGES	 8u		      /* times asked for */
-#define AGENT_ANSWER_NS	 UINT64_C(100000000)  /* until a question counts as lost */
+#define AGENT_ANSWER_NS	 UINT64_C(100000000)  /* until it is asked again: the question may be lost */
+#define AGENT_OPEN	 16u		      /* questions whose answer may still come, however late */
 #define AGENT_ENOUGH_NS	 UINT64_C(50000000)   /* measuring ends then, with what there is: the network waits */
 #define AGENT_GIVE_UP_NS UINT64_C(1000000000) /* ... without any answer */
 #define AGENT_REMEMBERS	 8u /* activations: one of these that isn't the last is a stale message */
@@ -40,7 +41,8 @@ struct agent {
 	unsigned next_known;
 	enum remus_clock_policy policy;
 	uint64_t begun_ns, asked_ns;
-	uint64_t number, first; /* of the question that is open; before the first of this activation */
+	uint64_t number, first;	   /* of the last question; before the first of this activation */
+	uint64_t open[AGENT_OPEN]; /* when question N was asked, at N % AGENT_OPEN; 0 = it was answered */
 	unsigned answers;
 	uint64_t best_trip_ns;	/* of the shortest exchange: its round trip, */
 	uint64_t best_at_ns;	/* the guest's monotonic clock at its end, */
