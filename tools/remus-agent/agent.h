@@ -14,7 +14,7 @@
 
 #define AGENT_EXCHANGES	 8u		      /* times asked for */
 #define AGENT_ANSWER_NS	 UINT64_C(100000000)  /* until it is asked again: the question may be lost */
-#define AGENT_OPEN	 16u		      /* questions whose answer may still come, however late */
+#define AGENT_OPEN	 32u		      /* questions whose answer may still come, however late */
 #define AGENT_ENOUGH_NS	 UINT64_C(50000000)   /* measuring ends then, with what there is: the network waits */
 #define AGENT_GIVE_UP_NS UINT64_C(3000000000) /* ... without any answer */
 #define AGENT_REMEMBERS	 8u /* activations: one of these that isn't the last is a stale message */
