@@ -3,13 +3,7 @@
 #include <string.h>
 
 #include "remus/domain.h"
-
-#define PAGE 4096u
-
-static bool is_zero(const uint8_t *page)
-{
-	return page[0] == 0 && !memcmp(page, page + 1, PAGE - 1);
-}
+#include "remus/pages.h"
 
 /* The copy's memory is zero yet. */
 int remus_standby_copy_image(struct remus_standby *from, struct remus_standby *copy, uint64_t epoch,
@@ -22,8 +16,8 @@ int remus_standby_copy_image(struct remus_standby *from, struct remus_standby *c
 				  (unsigned long long)copy->ops->pages(copy), (unsigned long long)pages);
 	for (uint64_t pfn = 0; pfn < pages; pfn++) {
 		const uint8_t *page = from->ops->page(from, pfn);
-		if (!is_zero(page))
-			memcpy(copy->ops->page(copy, pfn), page, PAGE);
+		if (!remus_page_is_zero(page))
+			memcpy(copy->ops->page(copy, pfn), page, REMUS_PAGE_SIZE);
 	}
 	return copy->ops->commit(copy, epoch, state, bytes, err);
 }

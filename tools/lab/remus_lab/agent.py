@@ -97,27 +97,25 @@ class Agent:
         except (OSError, ValueError) as e:
             raise LabError(f"host {self.host} does not answer: {e}") from e
 
-    def clock_offset(self, tries=8):
-        """(ns to add to the host's CLOCK_MONOTONIC to get ours, how wrong that may be): the quickest answer's."""
+    def _behind(self, which, ours, tries):
+        """(ns by which the @which of its _clocks() is behind @ours(), how wrong that may be): the quickest answer's."""
         best = None
         for _ in range(tries):
-            before = time.monotonic_ns()
-            theirs = self.clock()
-            after = time.monotonic_ns()
+            before = ours()
+            theirs = self._clocks()[which]
+            after = ours()
             if best is None or after - before < best[1]:
                 best = ((before + after) // 2 - theirs, after - before)
         return best
 
+    def clock_offset(self, tries=8):
+        """(ns to add to the host's CLOCK_MONOTONIC to get ours, how wrong that may be)."""
+        return self._behind(0, time.monotonic_ns, tries)
+
     def wall_error(self, tries=8):
-        """(ns that the host's wall clock is ahead of ours, how wrong that may be): the quickest answer's."""
-        best = None
-        for _ in range(tries):
-            before = time.time_ns()
-            theirs = self._clocks()[1]
-            after = time.time_ns()
-            if best is None or after - before < best[1]:
-                best = (theirs - (before + after) // 2, after - before)
-        return best
+        """(ns that the host's wall clock is ahead of ours, how wrong that may be)."""
+        behind, wrong = self._behind(1, time.time_ns, tries)
+        return -behind, wrong
 
     def set_wall(self, seconds):
         """Set its wall clock @seconds ahead of ours, to within some ten ms."""
