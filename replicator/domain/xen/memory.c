@@ -8,7 +8,8 @@
 #include <sys/mman.h>
 #include "remus/bitmap.h"
 
-#define TRIES 3 /* comparisons until a difference is no coincidence of a running guest */
+#define SAMPLES 8 /* pages compared at a time */
+#define TRIES	3 /* comparisons until a difference is no coincidence of a running guest */
 
 struct remus_xen_chunk {
 	uint8_t *base;
@@ -135,13 +136,13 @@ static const uint8_t *mapped(const struct remus_xen_memory *m, uint64_t pfn)
 									     : NULL;
 }
 
-/* The next up to @count mapped pages. A stride that shares no factor with a chunk visits every offset in turn. */
-static unsigned choose(struct remus_xen_memory *m, unsigned count, xen_pfn_t *pfn)
+/* The next mapped pages. A stride that shares no factor with a chunk visits every offset in turn. */
+static unsigned choose(struct remus_xen_memory *m, xen_pfn_t pfn[SAMPLES])
 {
 	const uint64_t stride = 5 * REMUS_XEN_CHUNK + 3, tries = chunks(m);
 	unsigned n = 0;
 
-	for (uint64_t i = 0; n < count && i < tries; i++) {
+	for (uint64_t i = 0; n < SAMPLES && i < tries; i++) {
 		m->scrub_at = (m->scrub_at + stride) % m->pages;
 		if (mapped(m, m->scrub_at))
 			pfn[n++] = m->scrub_at;
@@ -157,11 +158,11 @@ static bool differs(const uint8_t *kept, const uint8_t *fresh)
 	return true;
 }
 
-unsigned remus_xen_memory_scrub(struct remus_xen_memory *m, unsigned count, uint64_t *again)
+unsigned remus_xen_memory_scrub(struct remus_xen_memory *m, uint64_t *again)
 {
-	xen_pfn_t pfn[REMUS_XEN_SCRUB_MAX];
-	int bad[REMUS_XEN_SCRUB_MAX];
-	unsigned n = choose(m, count < REMUS_XEN_SCRUB_MAX ? count : REMUS_XEN_SCRUB_MAX, pfn), found = 0;
+	xen_pfn_t pfn[SAMPLES];
+	int bad[SAMPLES];
+	unsigned n = choose(m, pfn), found = 0;
 	uint8_t *fresh = n ? xenforeignmemory_map(m->xen->fmem, m->domid, PROT_READ, n, pfn, bad) : NULL;
 
 	if (!fresh)

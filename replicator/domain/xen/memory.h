@@ -15,8 +15,6 @@
 
 #define REMUS_XEN_CHUNK 512u /* pages: 2 MiB */
 
-#define REMUS_XEN_SCRUB_MAX 8
-
 struct remus_xen_memory {
 	const struct remus_xen_handles *xen;
 	uint32_t domid;
@@ -35,10 +33,10 @@ void remus_xen_memory_drop(struct remus_xen_memory *memory);
 int remus_xen_memory_copy(struct remus_xen_memory *memory, const uint64_t *pfn, size_t count, void *dst,
 			  struct remus_error *err);
 /*
- * Compare up to @count mapped pages, at most REMUS_XEN_SCRUB_MAX, with one fresh mapping of them, going round. The guest may run: a page is
- * stale only if it stays different. Returns how many chunks were stale, with their mappings dropped and the
+ * Compare the next mapped pages, going round, with one fresh mapping of them. The guest may run: a page is stale
+ * only if it stays different. Returns how many chunks were stale, with their mappings dropped and the
  * bits of all their pages set in @again: what was sent of them may be wrong.
  */
-unsigned remus_xen_memory_scrub(struct remus_xen_memory *memory, unsigned count, uint64_t *again);
+unsigned remus_xen_memory_scrub(struct remus_xen_memory *memory, uint64_t *again);
 
 #endif

@@ -293,7 +293,7 @@ static void pvh_idle(struct remus_xen_domain *d, uint64_t now)
 
 	if (!p->log.on || now - p->scrubbed_us <= SCRUB_PERIOD_US)
 		return;
-	unsigned n = remus_xen_memory_scrub(&p->memory, REMUS_XEN_SCRUB_MAX, p->again);
+	unsigned n = remus_xen_memory_scrub(&p->memory, p->again);
 	if (n)
 		remus_warn("%s: %u mappings of its memory were stale; their pages are sent again",
 			   remus_xen_name(d), n);
