@@ -294,16 +294,35 @@ static int sink_pages(void *context, const void *payload, size_t bytes, uint32_t
 	return sink_frame(s, REMUS_FRAME_PAGES, payload, bytes, err);
 }
 
+/* The staged pages were encoded; @before: the encoder's totals until then. */
+static void count_changed(struct capture *c, const struct remus_encoder_stats *before)
+{
+	struct remus_encoder_stats now;
+
+	remus_encoder_stats(c->encoder, &now);
+	uint64_t same = now.same - before->same, compared = now.cache_hits - before->cache_hits;
+	c->changed = c->count - (size_t)same;
+	if (!c->domain->ops->track_changed)
+		return;
+	/* A page that is reported needlessly must cost no more than a comparison, nor be what goes beyond the cap. */
+	if (compared >= c->count / 2 && (!c->cap || c->count <= c->cap / REMUS_PAGE_SIZE / 2))
+		c->domain->ops->track_changed(c->domain, compared - same);
+}
+
 int capture_send(struct capture *c, struct remus_link *link, const struct capture_limits *limits,
 		 uint64_t *digest, uint64_t *bytes, struct remus_error *err)
 {
 	struct sink s = {.link = link, .limits = limits, .epoch = c->epoch};
+	struct remus_encoder_stats before;
+
+	remus_encoder_stats(c->encoder, &before);
 	int rc = remus_encoder_run(c->encoder, c->epoch, c->pfn, c->pages, c->count, REMUS_PAGES_PAYLOAD_MAX,
 				   sink_pages, &s, err);
 	if (rc == 0)
 		rc = REMUS_FAULT(primary_pages_sent, err);
 	if (rc < 0)
 		return rc;
+	count_changed(c, &before);
 	uint64_t page_bytes = s.bytes;
 	for (size_t at = 0; at < c->state_bytes; at += REMUS_STATE_PAYLOAD_MAX) {
 		size_t piece = c->state_bytes - at;

@@ -26,6 +26,7 @@ struct capture {
 	uint64_t *pfn;	   /* of staged pages, ascending */
 	uint8_t *pages;	   /* their content */
 	size_t count;	   /* staged now */
+	size_t changed;	   /* of them, those that the backup had to be sent; known once they are */
 	size_t touched;	   /* bytes of `pages` that may be resident */
 	uint8_t *state;	   /* the epoch's section stream */
 	size_t state_bytes, state_room;

@@ -235,9 +235,9 @@ static void count_epoch(struct primary *p)
 	p->sums.scan += parts->scan;
 	p->sums.copy += parts->copy;
 	p->sums.resume += parts->resume;
-	p->pages_sum += p->capture->count;
-	p->status.dirty_last = p->capture->count;
-	p->status.raw_bytes += p->capture->count * REMUS_PAGE_SIZE + p->capture->state_bytes;
+	p->pages_sum += p->capture->changed;
+	p->status.dirty_last = p->capture->changed;
+	p->status.raw_bytes += p->capture->changed * REMUS_PAGE_SIZE + p->capture->state_bytes;
 }
 
 /* Between two frames of an epoch whose guest stands still meanwhile. */

@@ -17,6 +17,10 @@ static inline void remus_bitmap_set(uint64_t *map, uint64_t page)
 {
 	map[page / 64] |= UINT64_C(1) << (page % 64);
 }
+static inline void remus_bitmap_clear(uint64_t *map, uint64_t page)
+{
+	map[page / 64] &= ~(UINT64_C(1) << (page % 64));
+}
 static inline int remus_bitmap_test(const uint64_t *map, uint64_t page)
 {
 	return (int)(map[page / 64] >> (page % 64) & 1);
@@ -37,7 +41,8 @@ static inline uint64_t remus_bitmap_count(const uint64_t *map, uint64_t pages)
 {
 	uint64_t n = 0;
 	for (size_t w = 0; w < remus_bitmap_words(pages); w++)
-		n += (uint64_t)__builtin_popcountll(map[w]);
+		if (map[w]) /* most are not */
+			n += (uint64_t)__builtin_popcountll(map[w]);
 	return n;
 }
 /*

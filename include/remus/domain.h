@@ -121,6 +121,12 @@ struct remus_domain_ops {
 	const char *(*track_name)(struct remus_domain *);
 	const char *(*track_note)(struct remus_domain *);
 	int (*track_fetch)(struct remus_domain *, uint64_t *dirty, uint64_t *count, struct remus_error *err);
+	/*
+	 * Optional: of the pages that the last fetch added, so many differed from what the backup has. For backends that
+	 * may go on to report a page that was written once as long as that is cheaper than to protect it anew. A fetch
+	 * that this isn't told of is followed by one that protects all of them.
+	 */
+	void (*track_changed)(struct remus_domain *, uint64_t changed);
 	void (*track_stop)(struct remus_domain *);
 
 	/*

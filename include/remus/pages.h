@@ -15,7 +15,8 @@
  *          body = u64 LE top mask, bit g set when word group g (words 8g..8g+7) has a change;
  *          then one mask byte per set bit of the top mask, ascending (bit i: word 8g+i changed; never 0);
  *          then the new value of each changed word, 8 bytes each, ascending.
- *          An empty change set is a top mask of 0 (8 bytes).
+ *          An empty change set is a top mask of 0 (REMUS_DELTA_EMPTY bytes). The encoder sends none: a page that
+ *          equals its base has no record.
  * The receiver needs no cache: its base is the standby's own image of the page.
  *
  * The sender's base cache holds the content of pages *as last sent*. It is an invariant of the session that
@@ -35,6 +36,7 @@
 #define REMUS_PAGE_RECORD     8u /* bytes of a record's head */
 #define REMUS_PAGE_RECORD_MAX (REMUS_PAGE_RECORD + REMUS_PAGE_SIZE)
 #define REMUS_PFN_MAX	      ((UINT64_C(1) << 40) - 1)
+#define REMUS_DELTA_EMPTY     8u /* length of a delta's body without any change */
 
 enum remus_page_encoding {
 	REMUS_PAGE_ZERO = 0,
@@ -74,6 +76,7 @@ struct remus_encoder_config {
 
 struct remus_encoder_stats { /* running totals since creation, except cache_* */
 	uint64_t pages, zero, raw, lz4, delta;
+	uint64_t same; /* of pages: equal to their base, not sent */
 	uint64_t bytes_in, bytes_out;
 	uint64_t cache_hits, cache_misses, cache_evictions;
 	uint64_t cache_bytes; /* in use now */

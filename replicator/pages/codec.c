@@ -3,6 +3,7 @@
  * Which encoding a page gets:
  *
  *   zero                         ZERO
+ *   equal to its base            no record: the backup's image has it already
  *   base known, small delta      DELTA without looking further
  *   otherwise                    the shortest of DELTA, LZ4 and RAW
  *
@@ -33,6 +34,8 @@ size_t remus_codec_page(struct remus_codec *codec, uint64_t pfn, const uint8_t *
 	}
 	if (base && known) {
 		size_t n = remus_delta_encode(base, page, body, REMUS_PAGE_SIZE - 1, true);
+		if (n == REMUS_DELTA_EMPTY)
+			return 0;
 		if (n) {
 			encoding = REMUS_PAGE_DELTA;
 			length = n;

@@ -12,7 +12,8 @@ struct remus_codec {
 };
 
 /*
- * Write one record of @page to @out (REMUS_PAGE_RECORD_MAX bytes of room) and return its length.
+ * Write one record of @page to @out (REMUS_PAGE_RECORD_MAX bytes of room) and return its length; 0 when it equals
+ * its base and there is nothing to say.
  * @base is where the page's base lives, or NULL; @known: it holds one. Unless the record is ZERO, @base equals
  * @page afterwards; a ZERO record leaves it as it was.
  */

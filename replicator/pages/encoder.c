@@ -36,7 +36,8 @@ struct block {
 	unsigned count;
 	uint8_t *base[BLOCK];
 	bool known[BLOCK];
-	size_t bytes; /* result, in out */
+	size_t bytes;  /* result, in out */
+	unsigned same; /* pages that need no record */
 	uint8_t out[BLOCK * REMUS_PAGE_RECORD_MAX];
 };
 
@@ -69,10 +70,14 @@ static void encode_block(void *context, unsigned member, uint64_t job)
 	struct remus_encoder *encoder = context;
 	struct block *b = &encoder->block[job % BLOCKS];
 	uint8_t *out = b->out;
-	for (unsigned i = 0; i < b->count; i++)
-		out += remus_codec_page(&encoder->codec[member], b->pfn[i],
-					b->data + (size_t)i * REMUS_PAGE_SIZE, b->base[i], b->known[i],
-					encoder->config.compress, out);
+	b->same = 0;
+	for (unsigned i = 0; i < b->count; i++) {
+		size_t n = remus_codec_page(&encoder->codec[member], b->pfn[i],
+					    b->data + (size_t)i * REMUS_PAGE_SIZE, b->base[i], b->known[i],
+					    encoder->config.compress, out);
+		b->same += n == 0;
+		out += n;
+	}
 	b->bytes = (size_t)(out - b->out);
 }
 
@@ -151,6 +156,12 @@ static int flush(struct remus_encoder *encoder, const struct run *run, struct re
 	return 0;
 }
 
+static void note_pages(struct remus_encoder *encoder, unsigned count)
+{
+	encoder->stats.pages += count;
+	encoder->stats.bytes_in += (uint64_t)count * REMUS_PAGE_SIZE;
+}
+
 /* Account for a record. A page that was sent as ZERO needs no slot: its next content is compressed afresh. */
 static void note_record(struct remus_encoder *encoder, uint64_t head)
 {
@@ -162,8 +173,7 @@ static void note_record(struct remus_encoder *encoder, uint64_t head)
 		[REMUS_PAGE_DELTA] = &s->delta,
 	};
 	++*by_encoding[remus_record_encoding(head)];
-	s->pages++;
-	s->bytes_in += REMUS_PAGE_SIZE;
+	note_pages(encoder, 1);
 	if (encoder->cache && remus_record_encoding(head) == REMUS_PAGE_ZERO)
 		remus_cache_forget(encoder->cache, remus_record_pfn(head));
 }
@@ -179,6 +189,8 @@ static int emit(struct remus_encoder *encoder, const struct run *run, const stru
 		struct remus_error *err)
 {
 	size_t begin = 0, end = 0; /* records not yet in the payload */
+	note_pages(encoder, b->same);
+	encoder->stats.same += b->same;
 	while (end < b->bytes) {
 		uint64_t head = remus_get_le64(b->out + end);
 		size_t length = REMUS_PAGE_RECORD + remus_record_length(head);

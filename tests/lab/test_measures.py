@@ -73,7 +73,7 @@ class Figures(unittest.TestCase):
         after = status(50, p50=30, p99=90, max=95, stop=20, save=1, scan=2, copy=3, resume=4)
         figures = remus_side.figures(status(10), after, 20)
         self.assertEqual(figures["checkpoints_per_s"], 2.0)
-        self.assertEqual(figures["dirty_pages"], 4000)
+        self.assertEqual(figures["pages_sent"], 4000)
         self.assertEqual(figures["outside_suspend_us"], {"p50": 11, "p99": 70, "max": 75})
         self.assertEqual(figures["pause_parts_us"], {"suspend": 20, "dirty": 2, "copy": 3, "state": 1, "resume": 4})
 
@@ -88,6 +88,16 @@ class Figures(unittest.TestCase):
         text = "\n".join(table.lines(result))
         self.assertIn("3.0 times better", text)
         self.assertIn("8.0 times better", text)
+
+    def test_bytes_per_dirty_page(self):
+        sides = {"xl": {"checkpoints": 10, "dirty_pages": 5000, "wire_bytes_per_checkpoint": 2000000},
+                 "remus": {"checkpoints": 30, "wire_bytes_per_checkpoint": 100000}}
+        compare.per_dirty_page(sides)
+        self.assertEqual([s["wire_bytes_per_dirty_page"] for s in sides.values()], [4000.0, 200.0])
+        for alone in ({"remus": {"checkpoints": 30, "wire_bytes_per_checkpoint": 100000}},
+                      {"xl": {"error": "no"}, "remus": {"checkpoints": 3, "wire_bytes_per_checkpoint": 1}}):
+            compare.per_dirty_page(alone)
+            self.assertNotIn("wire_bytes_per_dirty_page", alone["remus"])
 
     def test_verdicts(self):
         good = {"failover": {"survivor": True, "rollbacks": 1}, "rollbacks_before": 0}

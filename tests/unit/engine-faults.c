@@ -73,6 +73,11 @@ static int track_fetch(struct remus_domain *d, uint64_t *dirty, uint64_t *count,
 {
 	FAULTY(d, CALL_FETCH, of(d)->inner->ops->track_fetch(of(d)->inner, dirty, count, err));
 }
+static void track_changed(struct remus_domain *d, uint64_t changed)
+{
+	if (of(d)->inner->ops->track_changed)
+		of(d)->inner->ops->track_changed(of(d)->inner, changed);
+}
 static void track_stop(struct remus_domain *d)
 {
 	of(d)->inner->ops->track_stop(of(d)->inner);
@@ -125,6 +130,7 @@ static const struct remus_domain_ops faulty_ops = {
 	.track_name = track_name,
 	.track_note = track_note,
 	.track_fetch = track_fetch,
+	.track_changed = track_changed,
 	.track_stop = track_stop,
 	.pause = pause_it,
 	.resume = resume_it,

@@ -195,6 +195,14 @@ static void leave_to_others(struct remus_xen_domain *d)
 		remus_xen_suspend_unlisten(&d->suspend);
 }
 
+static void domain_track_changed(struct remus_domain *base, uint64_t changed)
+{
+	struct remus_xen_domain *d = of(base);
+
+	if (d->kind->track_changed)
+		d->kind->track_changed(d, changed);
+}
+
 static void domain_track_stop(struct remus_domain *base)
 {
 	struct remus_xen_domain *d = of(base);
@@ -331,6 +339,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.track_name = domain_track_name,
 	.track_note = domain_track_note,
 	.track_fetch = domain_track_fetch,
+	.track_changed = domain_track_changed,
 	.track_stop = domain_track_stop,
 	.pause_lead = domain_pause_lead,
 	.prepare_pause = domain_prepare_pause,

@@ -40,6 +40,7 @@ struct remus_xen_kind {
 	const char *(*track_name)(const struct remus_xen_domain *domain);
 	int (*track_fetch)(struct remus_xen_domain *domain, uint64_t *dirty, uint64_t *count,
 			   struct remus_error *err);
+	void (*track_changed)(struct remus_xen_domain *domain, uint64_t changed); /* optional */
 	void (*track_stop)(struct remus_xen_domain *domain);
 	int (*pause)(struct remus_xen_domain *domain, struct remus_error *err);
 	int (*resume)(struct remus_xen_domain *domain, struct remus_error *err);

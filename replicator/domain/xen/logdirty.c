@@ -142,7 +142,7 @@ int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_
 	return rc;
 }
 
-int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found,
+int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found, bool *cleared,
 			     struct remus_error *err)
 {
 	DECLARE_HYPERCALL_BUFFER_SHADOW(void, bitmap, &log->buffer);
@@ -153,7 +153,9 @@ int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, ui
 	if (!log->on)
 		return remus_fail(err, -EINVAL, "domain %u: dirty tracking is off", log->domid);
 	memset(log->bitmap, 0, remus_bitmap_words(log->pages) * 8);
-	long long got = xc_logdirty_control(log->xen->xch, log->domid, XEN_DOMCTL_SHADOW_OP_CLEAN,
+	*cleared = remus_xen_rearm_due(&log->rearm);
+	long long got = xc_logdirty_control(log->xen->xch, log->domid,
+					    *cleared ? XEN_DOMCTL_SHADOW_OP_CLEAN : XEN_DOMCTL_SHADOW_OP_PEEK,
 					    HYPERCALL_BUFFER(bitmap), log->pages, 0, &stats);
 	if (got < 0)
 		return remus_fail_errno(err, "domain %u: the dirty pages can't be read", log->domid);
@@ -163,6 +165,7 @@ int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, ui
 			dirty[w] |= word[w];
 			n += (uint64_t)__builtin_popcountll(word[w]);
 		}
+	remus_xen_rearm_fetched(&log->rearm, n, *cleared);
 	*found = n;
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include "handles.h"
+#include "rearm.h"
 
 struct remus_xen_logdirty {
 	const struct remus_xen_handles *xen;
@@ -18,6 +19,7 @@ struct remus_xen_logdirty {
 	bool on;
 	void *bitmap; /* hypercall memory */
 	xc_hypercall_buffer_t buffer;
+	struct remus_xen_rearm rearm;
 };
 
 /* -EBUSY when another living process protects it. The first only looks; the second ends what a dead one left
@@ -30,8 +32,9 @@ int remus_xen_logdirty_mark(const struct remus_xen_handles *xen, uint32_t domid,
 void remus_xen_logdirty_off(const struct remus_xen_handles *xen, uint32_t domid);
 int remus_xen_logdirty_start(struct remus_xen_logdirty *log, const struct remus_xen_handles *xen,
 			     uint32_t domid, uint64_t pages, struct remus_error *err);
-/* Add to @dirty what was written since the last call, and forget it there. */
-int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found,
+/* Add to @dirty what was written since the last call, and maybe more: what rearm.h leaves in the set. *found: how many;
+ * *cleared: nothing is left in it. */
+int remus_xen_logdirty_fetch(struct remus_xen_logdirty *log, uint64_t *dirty, uint64_t *found, bool *cleared,
 			     struct remus_error *err);
 void remus_xen_logdirty_stop(struct remus_xen_logdirty *log);
 

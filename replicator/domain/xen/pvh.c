@@ -24,6 +24,8 @@ struct pvh {
 	struct remus_xen_memory memory;
 	struct remus_xen_logdirty log;
 	uint64_t *again; /* pages to be sent again: found stale by the scrubber */
+	bool stale;	 /* there are some */
+	uint64_t *plain; /* pages known to have content */
 	unsigned long nr_pages;
 	uint64_t scrubbed_us;
 	uint64_t *found; /* page frame numbers of a fetch, for the types */
@@ -44,6 +46,7 @@ static void pvh_close(struct remus_xen_domain *d)
 	remus_xen_memory_close(&p->memory);
 	remus_xen_buffer_free(&p->state);
 	free(p->again);
+	free(p->plain);
 	free(p->found);
 	free(p->type);
 	free(p->context);
@@ -61,7 +64,13 @@ static int pvh_open(struct remus_xen_domain *d, struct remus_error *err)
 	if (rc < 0)
 		return rc;
 	p->again = calloc(remus_bitmap_words(p->memory.pages), sizeof *p->again);
-	return p->again ? 0 : remus_fail(err, -ENOMEM, "%s: out of memory", remus_xen_name(d));
+	p->plain = calloc(remus_bitmap_words(p->memory.pages), sizeof *p->plain);
+	return p->again && p->plain ? 0 : remus_fail(err, -ENOMEM, "%s: out of memory", remus_xen_name(d));
+}
+
+static void ask_types_anew(struct pvh *p)
+{
+	memset(p->plain, 0, remus_bitmap_words(p->memory.pages) * sizeof *p->plain);
 }
 
 static uint64_t pvh_pages(const struct remus_xen_domain *d)
@@ -140,6 +149,8 @@ static int pvh_track_start(struct remus_xen_domain *d, struct remus_error *err)
 		return rc;
 	p->nr_pages = info.nr_pages;
 	memset(p->again, 0, remus_bitmap_words(p->memory.pages) * sizeof *p->again);
+	p->stale = false;
+	ask_types_anew(p);
 	return remus_xen_logdirty_start(&p->log, &d->xen, d->domid, p->memory.pages, err);
 }
 
@@ -148,12 +159,15 @@ static const char *pvh_track_name(const struct remus_xen_domain *d)
 	return ((const struct pvh *)d->own)->log.on ? "log-dirty" : "";
 }
 
-/* Drop from @dirty what has no content (shared_info, grant frames): asked of those pages alone. */
-static int drop_without_content(struct remus_xen_domain *d, uint64_t *dirty, struct remus_error *err)
+/* Those of @dirty that aren't known to have content, into p->found. */
+static int find_unknown(struct remus_xen_domain *d, const uint64_t *dirty, size_t *found, struct remus_error *err)
 {
 	struct pvh *p = d->own;
-	uint64_t count = remus_bitmap_count(dirty, p->memory.pages), cursor = 0;
+	size_t words = remus_bitmap_words(p->memory.pages), count = 0, n = 0;
 
+	for (size_t w = 0; w < words; w++)
+		if (dirty[w] & ~p->plain[w])
+			count += (size_t)__builtin_popcountll(dirty[w] & ~p->plain[w]);
 	if (count > p->room) {
 		free(p->found);
 		free(p->type);
@@ -162,19 +176,41 @@ static int drop_without_content(struct remus_xen_domain *d, uint64_t *dirty, str
 		p->type = malloc(p->room * sizeof *p->type);
 		if (!p->found || !p->type) {
 			p->room = 0;
-			return remus_fail(err, -ENOMEM, "%s: no memory for %llu dirty pages",
-					  remus_xen_name(d), (unsigned long long)count);
+			return remus_fail(err, -ENOMEM, "%s: no memory for %zu dirty pages",
+					  remus_xen_name(d), count);
 		}
 	}
-	size_t n = remus_bitmap_take(dirty, p->memory.pages, &cursor, p->found, count);
+	for (size_t w = 0; w < words && n < count; w++)
+		for (uint64_t left = dirty[w] & ~p->plain[w]; left; left &= left - 1)
+			p->found[n++] = (uint64_t)w * 64 + (uint64_t)__builtin_ctzll(left);
+	*found = n;
+	return 0;
+}
+
+/*
+ * Drop from @dirty what has no content (shared_info, grant frames). Of a page that stays in the set (rearm.h) that is
+ * asked once: it has content until the set is cleared, or the guest's memory mapped anew. When the types can't be
+ * had, all of them stay (I9).
+ */
+static int drop_without_content(struct remus_xen_domain *d, uint64_t *dirty, struct remus_error *err)
+{
+	struct pvh *p = d->own;
+	size_t n = 0;
+	int rc = find_unknown(d, dirty, &n, err);
+
+	if (rc < 0)
+		return rc;
 	for (size_t i = 0; i < n; i++)
 		p->type[i] = p->found[i];
-	int rc = remus_xen_types(&d->xen, d->domid, p->type, n, err);
-	if (rc == 0)
-		n = remus_xen_types_filter(p->found, p->type, n);
-	for (size_t i = 0; i < n; i++) /* all of them when the types are unknown (I9) */
-		remus_bitmap_set(dirty, p->found[i]);
-	return rc;
+	rc = remus_xen_types(&d->xen, d->domid, p->type, n, err);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		if (remus_xen_type_has_content(p->type[i]))
+			remus_bitmap_set(p->plain, p->found[i]);
+		else
+			remus_bitmap_clear(dirty, p->found[i]);
+	return 0;
 }
 
 static int pvh_track_fetch(struct remus_xen_domain *d, uint64_t *dirty, uint64_t *count,
@@ -182,20 +218,31 @@ static int pvh_track_fetch(struct remus_xen_domain *d, uint64_t *dirty, uint64_t
 {
 	struct pvh *p = d->own;
 	uint64_t found = 0;
-	int rc = remus_xen_logdirty_fetch(&p->log, dirty, &found, err);
+	bool cleared = false;
+	int rc = remus_xen_logdirty_fetch(&p->log, dirty, &found, &cleared, err);
 
 	if (rc < 0) {
 		pvh_populated(d, dirty, NULL); /* whatever was cleared is among them (I9) */
 		return rc;
 	}
-	for (size_t w = 0; w < remus_bitmap_words(p->memory.pages); w++) {
+	if (cleared)
+		ask_types_anew(p);
+	for (size_t w = 0; p->stale && w < remus_bitmap_words(p->memory.pages); w++) {
 		dirty[w] |= p->again[w];
 		p->again[w] = 0;
 	}
+	p->stale = false;
 	rc = drop_without_content(d, dirty, err);
 	if (rc == 0 && count)
 		*count = found;
 	return rc;
+}
+
+static void pvh_track_changed(struct remus_xen_domain *d, uint64_t changed)
+{
+	struct pvh *p = d->own;
+
+	remus_xen_rearm_changed(&p->log.rearm, changed);
 }
 
 static void pvh_track_stop(struct remus_xen_domain *d)
@@ -219,6 +266,7 @@ static int pvh_pause(struct remus_xen_domain *d, struct remus_error *err)
 			   p->nr_pages, info.nr_pages);
 		p->nr_pages = info.nr_pages;
 		remus_xen_memory_drop(&p->memory);
+		ask_types_anew(p);
 	}
 	return rc;
 }
@@ -294,9 +342,12 @@ static void pvh_idle(struct remus_xen_domain *d, uint64_t now)
 	if (!p->log.on || now - p->scrubbed_us <= SCRUB_PERIOD_US)
 		return;
 	unsigned n = remus_xen_memory_scrub(&p->memory, p->again);
-	if (n)
+	if (n) {
 		remus_warn("%s: %u mappings of its memory were stale; their pages are sent again",
 			   remus_xen_name(d), n);
+		p->stale = true;
+		ask_types_anew(p);
+	}
 	p->scrubbed_us = now;
 }
 
@@ -308,6 +359,7 @@ const struct remus_xen_kind remus_xen_pvh = {
 	.track_start = pvh_track_start,
 	.track_name = pvh_track_name,
 	.track_fetch = pvh_track_fetch,
+	.track_changed = pvh_track_changed,
 	.track_stop = pvh_track_stop,
 	.pause = pvh_pause,
 	.resume = pvh_resume,

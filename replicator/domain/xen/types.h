@@ -45,15 +45,4 @@ static inline void remus_xen_types_mark(uint64_t *map, uint64_t first, const uin
 			remus_bitmap_set(map, first + i);
 }
 
-/* Keep those of @pfn that have content, in order; returns how many. */
-static inline size_t remus_xen_types_filter(uint64_t *pfn, const uint64_t *type, size_t count)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (remus_xen_type_has_content(type[i]))
-			pfn[kept++] = pfn[i];
-	return kept;
-}
-
 #endif

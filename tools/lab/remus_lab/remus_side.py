@@ -21,7 +21,7 @@ def figures(before, after, seconds):
     own = {k: round(after["own_us"].get(k, 0)) for k in ("p50", "p99", "max")}
     return {"checkpoints": epochs, "checkpoints_per_s": round(epochs / seconds, 2), "pause_us": quantiles,
             "pause_parts_us": {k: round(v) for k, v in parts.items()}, "outside_suspend_us": own,
-            "dirty_pages": round(after["dirty_pages"]["mean"] * epochs)}
+            "pages_sent": round(after["dirty_pages"]["mean"] * epochs)}
 
 
 class RemusSide:
