@@ -75,7 +75,7 @@ struct remus_status {
 	struct remus_quantiles commit; /* from the pause's begin to the ack */
 	struct remus_pause_parts parts; /* means, µs */
 	uint64_t lag_us;		/* since the last committed epoch's pause */
-	uint64_t dirty_last; /* pages whose content had changed */
+	uint64_t dirty_last;		/* pages whose content had changed */
 	double dirty_mean;
 	uint64_t wire_bytes, raw_bytes;	  /* of committed and in-flight epochs, full copy excluded */
 	const char *egress_state;	  /* "closed", "passing", "holding" */

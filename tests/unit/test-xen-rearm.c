@@ -54,7 +54,8 @@ static void an_idle_guest(void)
 {
 	static struct model m;
 
-	CU_ASSERT_TRUE(remus_xen_rearm_due(&m.rearm)); /* nobody told what became of the full copy's last set */
+	CU_ASSERT_TRUE(
+		remus_xen_rearm_due(&m.rearm)); /* nobody told what became of the full copy's last set */
 	for (unsigned i = 0; i < 1000; i++) {
 		writes(&m, 0, 400);
 		epoch(&m, 40);

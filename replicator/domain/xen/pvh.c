@@ -160,7 +160,8 @@ static const char *pvh_track_name(const struct remus_xen_domain *d)
 }
 
 /* Those of @dirty that aren't known to have content, into p->found. */
-static int find_unknown(struct remus_xen_domain *d, const uint64_t *dirty, size_t *found, struct remus_error *err)
+static int find_unknown(struct remus_xen_domain *d, const uint64_t *dirty, size_t *found,
+			struct remus_error *err)
 {
 	struct pvh *p = d->own;
 	size_t words = remus_bitmap_words(p->memory.pages), count = 0, n = 0;
