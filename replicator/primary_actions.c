@@ -217,6 +217,9 @@ static int do_resume(struct primary *p, struct remus_error *err)
 		rc = d->ops->resume(d, err);
 
 	p->resumed_us = remus_now_us();
+	uint64_t went_on = rc == 0 && d->ops->went_on ? d->ops->went_on(d) : 0;
+	if (went_on > t) /* else it ran already */
+		p->resumed_us = went_on;
 	if (p->resumed_us > p->pause_begin_us)
 		shell_share_add(&p->paused, p->pause_begin_us, p->resumed_us);
 	p->capture->parts.resume = p->resumed_us - t;

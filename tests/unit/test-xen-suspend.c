@@ -95,6 +95,29 @@ static void test_when_it_began(void)
 	end(&r);
 }
 
+/* The hypervisor lets the guest run before it lets us return. */
+static void test_when_it_went_on(void)
+{
+	struct rig r;
+
+	begin(&r);
+	for (uint32_t held = 0; held <= 40000; held += 20000) {
+		fake->held_us = held;
+		CU_ASSERT_EQUAL(remus_xen_suspend_wait(&r.suspend, &r.info, &r.err), 0);
+		uint64_t before = remus_now_us();
+		CU_ASSERT_EQUAL(remus_xen_suspend_resume(&r.suspend, &r.err), 0);
+		uint64_t after = remus_now_us();
+		CU_ASSERT(r.suspend.resumed_us >= before);
+		CU_ASSERT(r.suspend.resumed_us + held <= after);
+	}
+	fake->cpu_ns = 0; /* a count that says nothing */
+	CU_ASSERT_EQUAL(remus_xen_suspend_wait(&r.suspend, &r.info, &r.err), 0);
+	fake->held_us = 0;
+	CU_ASSERT_EQUAL(remus_xen_suspend_resume(&r.suspend, &r.err), 0);
+	CU_ASSERT(r.suspend.resumed_us <= remus_now_us());
+	end(&r);
+}
+
 /* "Never overwritten": a shutdown that somebody asked for comes first, and the guest runs on (I8). */
 static void test_somebody_elses_request(void)
 {
@@ -133,6 +156,7 @@ static void test_called_off(void)
 static const struct unit_case cases[] = {
 	{"how far a guest is behind xenstore", test_ring},
 	{"when a guest began to stop", test_when_it_began},
+	{"when it went on", test_when_it_went_on},
 	{"somebody else's request is left alone", test_somebody_elses_request},
 	{"a request that nobody waits for is called off", test_called_off},
 };

@@ -138,6 +138,7 @@ int xc_domain_getinfo(xc_interface *xch, uint32_t first, unsigned max, xc_dominf
 	info->shared_info_frame = FAKE_SHARED_INFO;
 	info->nr_pages = FAKE_PAGES;
 	info->max_vcpu_id = 1;
+	info->cpu_time = fake->cpu_ns;
 	return 1;
 }
 
@@ -246,6 +247,8 @@ int xc_domctl(xc_interface *xch, struct xen_domctl *ctl)
 	case XEN_DOMCTL_resumedomain:
 		fake->resumed += fake->shutdown;
 		fake->shutdown = false;
+		usleep(fake->held_us);
+		fake->cpu_ns += 2u * UINT64_C(1000) * fake->held_us;
 		return 0;
 	case XEN_DOMCTL_get_ext_vcpucontext:
 		ctl->u.ext_vcpucontext.size = 64;

@@ -41,6 +41,8 @@ struct fake_xen {
 	enum fake_mode fault; /* ...this; 0 = none */
 	unsigned faults;      /* that happened */
 	uint64_t tsc;
+	uint64_t cpu_ns;  /* that its two vCPUs have run, all told */
+	uint32_t held_us; /* both run so long before a resume returns */
 };
 
 extern struct fake_xen *fake; /* in every process that has $REMUS_FAKE_XEN */

@@ -232,6 +232,11 @@ static uint64_t domain_pause_began(struct remus_domain *base)
 	return of(base)->suspend.began_us;
 }
 
+static uint64_t domain_went_on(struct remus_domain *base)
+{
+	return of(base)->suspend.resumed_us;
+}
+
 static int domain_pause(struct remus_domain *base, struct remus_error *err)
 {
 	return of(base)->kind->pause(of(base), err);
@@ -344,6 +349,7 @@ const struct remus_domain_ops remus_xen_domain_ops = {
 	.pause_lead = domain_pause_lead,
 	.prepare_pause = domain_prepare_pause,
 	.pause_began = domain_pause_began,
+	.went_on = domain_went_on,
 	.pause = domain_pause,
 	.resume = domain_resume,
 	.save_state = domain_save_state,

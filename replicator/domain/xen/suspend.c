@@ -343,6 +343,22 @@ int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, stru
 				s->domid, REMUS_XEN_SUSPEND_MS);
 }
 
+/*
+ * When it went on that was told to at @called: the hypervisor may let it run, on this very processor, before it lets us
+ * return. It has run for as long as it was counted to since; of several vCPUs that is the least that it can be.
+ */
+static uint64_t went_on(struct remus_xen_suspend *s, const xc_dominfo_t *before, uint64_t called)
+{
+	xc_dominfo_t after;
+	int rc = remus_xen_info(s->xen, s->domid, &after, NULL);
+	uint64_t now = remus_now_us();
+
+	if (rc < 0 || after.cpu_time < before->cpu_time)
+		return now;
+	uint64_t ran = (after.cpu_time - before->cpu_time) / 1000 / (after.max_vcpu_id + 1);
+	return ran < now - called ? now - ran : called;
+}
+
 int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *err)
 {
 	xc_dominfo_t info;
@@ -351,9 +367,10 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 	if (rc <= 0)
 		return rc == -ESHUTDOWN || rc == -ESRCH ? 0 : rc; /* it ended: that is told elsewhere */
 	remus_xen_ring_mark(&s->ring);
+	uint64_t called = remus_now_us();
 	if (xc_domain_resume(s->xen->xch, s->domid, 1))
 		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
-	s->resumed_us = remus_now_us();
+	s->resumed_us = went_on(s, &info, called);
 	s->late_until = 0;
 	s->untold = true;
 	return 0;
