@@ -2,10 +2,17 @@
 /* See engine-rig.h: every call goes on to the fake domain's table, but each k-th of a kind fails. */
 #include "engine-rig.h"
 
+#include "remus/bitmap.h"
+
+#define KEEP 7
+
 struct faulty {
 	struct remus_domain base;
 	struct remus_domain *inner;
 	struct rig_faults *faults;
+	uint64_t *kept; /* lazy: pages that are reported until they are dropped from here */
+	unsigned fetches;
+	bool told;
 };
 
 static struct faulty *of(struct remus_domain *d)
@@ -69,14 +76,30 @@ static const char *track_note(struct remus_domain *d)
 {
 	return of(d)->inner->ops->track_note(of(d)->inner);
 }
+/* A page is reported again and again: until nobody says what became of it, and each seventh time. */
+static int fetch_lazily(struct faulty *f, uint64_t *dirty, struct remus_error *err)
+{
+	size_t words = remus_bitmap_words(pages(&f->base));
+	int rc = f->inner->ops->track_fetch(f->inner, f->kept, NULL, err);
+
+	for (size_t w = 0; w < words; w++)
+		dirty[w] |= f->kept[w];
+	if (!f->told || ++f->fetches % KEEP == 0)
+		memset(f->kept, 0, words * sizeof *f->kept);
+	f->told = false;
+	return rc;
+}
 static int track_fetch(struct remus_domain *d, uint64_t *dirty, uint64_t *count, struct remus_error *err)
 {
+	if (of(d)->faults->lazy)
+		FAULTY(d, CALL_FETCH, fetch_lazily(of(d), dirty, err));
 	FAULTY(d, CALL_FETCH, of(d)->inner->ops->track_fetch(of(d)->inner, dirty, count, err));
 }
 static void track_changed(struct remus_domain *d, uint64_t changed)
 {
-	if (of(d)->inner->ops->track_changed)
-		of(d)->inner->ops->track_changed(of(d)->inner, changed);
+	(void)changed;
+	of(d)->told = true;
+	atomic_fetch_add(&of(d)->faults->told, 1);
 }
 static void track_stop(struct remus_domain *d)
 {
@@ -117,6 +140,7 @@ static int destroy(struct remus_domain *d, struct remus_error *err)
 static void close_it(struct remus_domain *d)
 {
 	of(d)->inner->ops->close(of(d)->inner);
+	free(of(d)->kept);
 	free(of(d));
 }
 
@@ -152,5 +176,10 @@ struct remus_domain *faulty_domain(struct remus_domain *inner, struct rig_faults
 	f->base.ops = &faulty_ops;
 	f->inner = inner;
 	f->faults = faults;
+	f->kept = calloc(remus_bitmap_words(inner->ops->pages(inner)), sizeof *f->kept);
+	if (!f->kept) {
+		free(f);
+		return NULL;
+	}
 	return &f->base;
 }

@@ -91,6 +91,15 @@ static void many_fail(void)
 
 	survives(&faults);
 }
+/* Pages that are reported though nothing was written, and epochs given up among them: each page arrives (I9). */
+static void lazy_tracking(void)
+{
+	struct rig_faults faults = {.every = {[CALL_FETCH] = 11, [CALL_COPY] = 7}, .lazy = true};
+
+	survives(&faults);
+	CU_ASSERT(atomic_load(&faults.told) > 4 * HITS);
+}
+
 /* The capture fails, and the guest can't be woken at the first attempt. */
 static void copy_fails_then_resume(void)
 {
@@ -184,6 +193,7 @@ static const struct unit_case cases[] = {
 	{"resume fails", resume_fails},
 	{"resume works, and fails", resume_succeeds_and_fails},
 	{"many things fail", many_fail},
+	{"pages that stay in the dirty set", lazy_tracking},
 	{"copy fails, then resume", copy_fails_then_resume},
 	{"resume never works", never_resumes},
 	{"given up after many failures", given_up_after_many},

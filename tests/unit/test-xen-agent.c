@@ -34,6 +34,8 @@ static struct {
 	bool guest_watch[2];
 	unsigned writes[2];
 	bool destroyed, domain_removed;
+	const char *overwrite; /* what the guest puts over the next letter that is being taken out */
+	bool in_transaction, conflict;
 } store;
 
 static const char *const name[2] = {REMUS_AGENT_REQUEST, REMUS_AGENT_REPLY};
@@ -132,15 +134,33 @@ void *xs_read(struct xs_handle *h, xs_transaction_t t, const char *path, unsigne
 	int node = node_of(path);
 	char *copy = store.there[node] ? strdup(store.value[node]) : NULL;
 	*bytes = copy ? (unsigned)strlen(copy) : 0;
+	if (copy && *copy && store.overwrite) {
+		put(node, store.overwrite, (unsigned)strlen(store.overwrite));
+		store.overwrite = NULL;
+		store.conflict = store.in_transaction;
+	}
 	pthread_mutex_unlock(&lock);
 	return copy;
 }
 bool xs_write(struct xs_handle *h, xs_transaction_t t, const char *path, const void *data, unsigned bytes)
 {
 	pthread_mutex_lock(&lock);
-	put(node_of(path), data, bytes);
+	if (!store.conflict) /* else its transaction fails, and comes to nothing */
+		put(node_of(path), data, bytes);
 	pthread_mutex_unlock(&lock);
 	return true;
+}
+xs_transaction_t xs_transaction_start(struct xs_handle *h)
+{
+	store.in_transaction = true;
+	return 1;
+}
+bool xs_transaction_end(struct xs_handle *h, xs_transaction_t t, bool abort)
+{
+	bool good = !store.conflict;
+
+	store.in_transaction = store.conflict = false;
+	return good || abort;
 }
 bool xs_rm(struct xs_handle *h, xs_transaction_t t, const char *path)
 {
@@ -293,7 +313,6 @@ static void letters_go_both_ways(void)
 	end();
 }
 
-/* Three letters at once: the box holds one, none is lost. */
 /* Its nodes were removed before a letter was put down: what that made anew goes with the channel. */
 static void letters_to_a_destroyed_guest(void)
 {
@@ -304,6 +323,23 @@ static void letters_to_a_destroyed_guest(void)
 	end();
 }
 
+/* The guest's patience ends while its letter is being taken out: both arrive. */
+static void a_letter_over_another(void)
+{
+	char out[64];
+
+	begin();
+	guest->ops->write(guest, "one\n", 4, NULL);
+	store.overwrite = "two";
+	CU_ASSERT_EQUAL(channel->ops->receive(channel, out, sizeof out), 4);
+	CU_ASSERT(!memcmp(out, "one\n", 4));
+	CU_ASSERT_EQUAL(channel->ops->receive(channel, out, sizeof out), 4);
+	CU_ASSERT(!memcmp(out, "two\n", 4));
+	CU_ASSERT_EQUAL(channel->ops->receive(channel, out, sizeof out), 0);
+	end();
+}
+
+/* Three letters at once: the box holds one, none is lost. */
 static void letters_wait_for_the_box(void)
 {
 	char out[4096];
@@ -439,6 +475,7 @@ static void packets_out_of_shape(void)
 static const struct unit_case cases[] = {
 	{"letters go both ways", letters_go_both_ways},
 	{"letters wait for the box", letters_wait_for_the_box},
+	{"a letter over another", a_letter_over_another},
 	{"letters of another host", letters_of_another_host},
 	{"letters to a destroyed guest (I13)", letters_to_a_destroyed_guest},
 	{"letters that are none (I11)", letters_that_are_none},

@@ -20,23 +20,41 @@ static int channel_fd(struct remus_channel *base)
 	return xs_fileno(of(base)->xs);
 }
 
+/*
+ * What is in the box, which is emptied in the same step: a guest that has lost its patience puts the next letter over
+ * this one, and that must not be thrown away unread. It then stays, and the watch has fired for it.
+ */
+static char *take_out(struct remus_xen_agent *a, unsigned *bytes)
+{
+	*bytes = 0;
+	xs_transaction_t t = xs_transaction_start(a->xs);
+	if (t == XBT_NULL)
+		return NULL;
+	char *letter = xs_read(a->xs, t, a->reply, bytes);
+	bool empty = !letter || !*bytes;
+	bool emptied = !empty && xs_write(a->xs, t, a->reply, "", 0);
+	xs_transaction_end(a->xs, t, !emptied);
+	a->look = emptied; /* the next may be there already */
+	if (empty) {
+		free(letter);
+		return NULL;
+	}
+	return letter;
+}
+
 static size_t channel_receive(struct remus_channel *base, void *buffer, size_t size)
 {
 	struct remus_xen_agent *a = of(base);
-	bool look = false;
-	unsigned bytes = 0;
+	unsigned bytes;
 	char **fired;
 
 	while ((fired = xs_check_watch(a->xs))) {
 		free(fired);
-		look = true;
+		a->look = true;
 	}
-	char *letter = look ? xs_read(a->xs, XBT_NULL, a->reply, &bytes) : NULL;
-	if (!letter || !bytes) {
-		free(letter);
+	char *letter = a->look ? take_out(a, &bytes) : NULL;
+	if (!letter)
 		return 0;
-	}
-	xs_write(a->xs, XBT_NULL, a->reply, "", 0); /* fires the watch: the next is looked for then */
 	if (bytes > size - 1)
 		bytes = (unsigned)size - 1; /* no message is as long */
 	memcpy(buffer, letter, bytes);
