@@ -11,12 +11,10 @@
  *     carried out in order.
  * I3  a link lost in the middle of N forgets what is staged: the image stays N-1.
  * I4  COMMIT, PAGES and STATE must name committed + 1.
- * I5  ACTIVATE needs a won claim (or the operator's word in its place). A guest that ended (END) is never claimed.
- * I12 PASS and ANNOUNCE follow ACTIVATED, and the guest's renewal or the end of the patience with it. The primary that
- *     handed over is told before: its copy has nothing to wait for.
+ * I5  a guest that ended (END) is never claimed; the rest of taking over is in backup_takeover.c.
  * ENTROPY is mixed into the reservoir while there is a standby; it changes no state and is never answered.
  */
-#include "machine.h"
+#include "backup_machine.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,44 +45,45 @@ static bool over(const struct remus_backup *m)
 	return m->state == REMUS_B_DROPPED || m->state == REMUS_B_ENDED;
 }
 
-static void enter(struct remus_backup *m, enum remus_backup_state state, struct remus_actions *out,
+void backup_enter(struct remus_backup *m, enum remus_backup_state state, struct remus_actions *out,
 		  const char *reason)
 {
 	m->state = state;
 	remus_do_text(out, REMUS_DO_REPORT, "%s", reason);
 }
 
-static void close_link(struct remus_backup *m, struct remus_actions *out)
+void backup_close_link(struct remus_backup *m, struct remus_actions *out)
 {
 	if (m->linked)
 		remus_do(out, REMUS_DO_CLOSE_LINK);
 	m->linked = false;
 }
 
-static void forget_staged(struct remus_backup *m, struct remus_actions *out)
+void backup_forget_staged(struct remus_backup *m, struct remus_actions *out)
 {
 	if (m->staging)
 		remus_do_epoch(out, REMUS_DO_ABORT_EPOCH, m->staging);
 	m->staging = 0;
 }
 
-static void drop(struct remus_backup *m, struct remus_actions *out, enum remus_level level, const char *why)
+void backup_give_up(struct remus_backup *m, struct remus_actions *out, enum remus_level level,
+		    const char *why)
 {
 	remus_do_event(out, level, "standby-dropped", "%s", why);
-	enter(m, REMUS_B_DROPPED, out, why);
+	backup_enter(m, REMUS_B_DROPPED, out, why);
 	remus_do(out, REMUS_DO_DROP);
-	close_link(m, out);
+	backup_close_link(m, out);
 	remus_do_text(out, REMUS_DO_END, "%s", why);
 }
 
-static void refuse_and_drop(struct remus_backup *m, struct remus_actions *out, int code, const char *why)
+void backup_refuse_and_drop(struct remus_backup *m, struct remus_actions *out, int code, const char *why)
 {
 	if (m->linked)
 		remus_do_refuse(out, code, "%s", why);
-	drop(m, out, REMUS_LEVEL_ERROR, why);
+	backup_give_up(m, out, REMUS_LEVEL_ERROR, why);
 }
 
-static void ask_arbiter(struct remus_backup *m, struct remus_actions *out)
+void backup_ask_arbiter(struct remus_backup *m, struct remus_actions *out)
 {
 	m->claiming = true;
 	remus_do(out, REMUS_DO_CLAIM);
@@ -92,27 +91,27 @@ static void ask_arbiter(struct remus_backup *m, struct remus_actions *out)
 
 static void link_is_lost(struct remus_backup *m, struct remus_actions *out, const char *why)
 {
-	close_link(m, out);
+	backup_close_link(m, out);
 	switch (m->state) {
 	case REMUS_B_HELLO:
 	case REMUS_B_PREPARING:
 	case REMUS_B_SYNCING:
-		drop(m, out, REMUS_LEVEL_WARNING, why);
+		backup_give_up(m, out, REMUS_LEVEL_WARNING, why);
 		return;
 	case REMUS_B_STANDBY:
-		forget_staged(m, out);
+		backup_forget_staged(m, out);
 		remus_do_event(out, REMUS_LEVEL_WARNING, "primary-lost",
 			       "%s; asking the arbiter for epoch %llu", why,
 			       (unsigned long long)m->committed);
-		enter(m, REMUS_B_CLAIMING, out, why);
-		ask_arbiter(m, out);
+		backup_enter(m, REMUS_B_CLAIMING, out, why);
+		backup_ask_arbiter(m, out);
 		return;
 	default:
 		return; /* CLAIMING, ACTIVATING, RENEWING, ACTIVE: it was already decided or is being decided */
 	}
 }
 
-static void protocol_error(struct remus_backup *m, struct remus_actions *out, const char *what)
+void backup_protocol_error(struct remus_backup *m, struct remus_actions *out, const char *what)
 {
 	/* REFUSE is our word that we have no copy and never will activate: a primary that hands over goes on by it
 	 * without a claim. So it is said only where that is true (I5). */
@@ -128,8 +127,8 @@ static void answer_check(struct remus_backup *m, struct remus_actions *out)
 {
 	remus_do(out, REMUS_DO_CHECK);
 	remus_do_send(out, REMUS_FRAME_FINDINGS, 0);
-	enter(m, REMUS_B_ENDED, out, "a check was answered");
-	close_link(m, out);
+	backup_enter(m, REMUS_B_ENDED, out, "a check was answered");
+	backup_close_link(m, out);
 	remus_do_text(out, REMUS_DO_END, "a check was answered");
 }
 
@@ -139,7 +138,7 @@ static void on_hello(struct remus_backup *m, const struct remus_event *ev, struc
 	char why[256];
 
 	if (m->state != REMUS_B_HELLO) {
-		protocol_error(m, out, "a second HELLO");
+		backup_protocol_error(m, out, "a second HELLO");
 		return;
 	}
 	remus_do_cancel(out, REMUS_TIMER_SETUP);
@@ -148,7 +147,7 @@ static void on_hello(struct remus_backup *m, const struct remus_event *ev, struc
 		snprintf(why, sizeof why,
 			 "the primary requires features 0x%llx that this remusd does not know",
 			 (unsigned long long)unknown);
-		refuse_and_drop(m, out, -EPROTONOSUPPORT, why);
+		backup_refuse_and_drop(m, out, -EPROTONOSUPPORT, why);
 		return;
 	}
 	if (hello->features_required & REMUS_FEATURE_CHECK) {
@@ -156,7 +155,7 @@ static void on_hello(struct remus_backup *m, const struct remus_event *ev, struc
 		return;
 	}
 	m->features = hello->features_offered & REMUS_FEATURES_KNOWN;
-	enter(m, REMUS_B_PREPARING, out, "");
+	backup_enter(m, REMUS_B_PREPARING, out, "");
 	remus_do(out, REMUS_DO_PREPARE);
 }
 
@@ -167,7 +166,7 @@ static void on_standby_ready(struct remus_backup *m, struct remus_actions *out)
 	/* Bound before the primary can answer, or its first frames would look like a stranger's. */
 	remus_do(out, REMUS_DO_BIND);
 	remus_do_send(out, REMUS_FRAME_WELCOME, 0)->value = m->features;
-	enter(m, REMUS_B_SYNCING, out, "first full copy");
+	backup_enter(m, REMUS_B_SYNCING, out, "first full copy");
 }
 
 /* ---- epochs ---- */
@@ -189,7 +188,7 @@ static void on_bulk(struct remus_backup *m, const struct remus_event *ev, struct
 	snprintf(what, sizeof what, "%s of epoch %llu while %s at epoch %llu",
 		 remus_frame_name(ev->header->type), (unsigned long long)n, remus_backup_word(m),
 		 (unsigned long long)m->committed);
-	protocol_error(m, out, what);
+	backup_protocol_error(m, out, what);
 }
 
 static void on_commit(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
@@ -200,7 +199,7 @@ static void on_commit(struct remus_backup *m, const struct remus_event *ev, stru
 	if ((m->state != REMUS_B_SYNCING && m->state != REMUS_B_STANDBY) || n != m->committed + 1) {
 		snprintf(what, sizeof what, "COMMIT of epoch %llu while %s at epoch %llu",
 			 (unsigned long long)n, remus_backup_word(m), (unsigned long long)m->committed);
-		protocol_error(m, out, what);
+		backup_protocol_error(m, out, what);
 		return;
 	}
 	m->staging = n;
@@ -221,137 +220,7 @@ static void on_verified(struct remus_backup *m, const struct remus_event *ev, st
 	if (m->state == REMUS_B_SYNCING) {
 		remus_do_event(out, REMUS_LEVEL_INFO, "standby", "standing by at epoch %llu",
 			       (unsigned long long)ev->epoch);
-		enter(m, REMUS_B_STANDBY, out, "");
-	}
-}
-
-/* ---- taking over ---- */
-
-static void take_over(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out,
-		      bool primary_gone)
-{
-	uint64_t n = ev->header->epoch;
-	char what[160];
-
-	if (m->state != REMUS_B_STANDBY || (!primary_gone && n != m->committed)) {
-		snprintf(what, sizeof what, "%s at epoch %llu while %s at epoch %llu",
-			 remus_frame_name(ev->header->type), (unsigned long long)n, remus_backup_word(m),
-			 (unsigned long long)m->committed);
-		protocol_error(m, out, what);
-		return;
-	}
-	forget_staged(m, out);
-	m->handover = true;
-	m->primary_gone = primary_gone;
-	remus_do_event(out, REMUS_LEVEL_WARNING, "primary-lost", "%s epoch %llu",
-		       primary_gone ? "the guest died on the primary: taking over at"
-				    : "the primary hands over at",
-		       (unsigned long long)m->committed);
-	enter(m, REMUS_B_CLAIMING, out, primary_gone ? "the guest died on the primary" : "planned hand-over");
-	ask_arbiter(m, out);
-}
-
-static void activate(struct remus_backup *m, struct remus_actions *out, const char *why)
-{
-	m->won = true;
-	enter(m, REMUS_B_ACTIVATING, out, why);
-	remus_do_epoch(out, REMUS_DO_ACTIVATE, m->committed);
-}
-
-static void on_claim(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
-{
-	if (m->state != REMUS_B_CLAIMING || !m->claiming)
-		return;
-	m->claiming = false;
-	if (ev->claim == REMUS_CLAIM_WON) {
-		remus_do_event(out, REMUS_LEVEL_INFO, "claim-won", "the arbiter gave the guest to this host");
-		activate(m, out, "claim won");
-	} else if (ev->claim == REMUS_CLAIM_LOST) {
-		drop(m, out, REMUS_LEVEL_WARNING, "claim lost: the guest goes on at the primary");
-	} else {
-		/* The primary waits with a paused guest. We can't cede: our claim may have been carried out with only
-		 * its answer lost, and a REFUSE that is lost too would leave a primary that has lost the claim to a
-		 * dropped standby. It shall ask the arbiter itself. */
-		if (m->handover && !m->primary_gone)
-			close_link(m, out);
-		if (!m->told_unknown)
-			remus_do_event(out, REMUS_LEVEL_ERROR, "claim-unknown",
-				       "no answer from the arbiter, nothing is activated: %s",
-				       remus_text(ev));
-		m->told_unknown = true;
-		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
-	}
-}
-
-static void open_egress(struct remus_backup *m, struct remus_actions *out)
-{
-	enter(m, REMUS_B_ACTIVE, out, "activated; not protected");
-	remus_do(out, REMUS_DO_PASS);
-	remus_do(out, REMUS_DO_ANNOUNCE);
-	remus_do_text(out, REMUS_DO_END, "activated");
-}
-
-static void on_activated(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
-{
-	if (m->state != REMUS_B_ACTIVATING)
-		return;
-	remus_do_event(out, REMUS_LEVEL_WARNING, "activated",
-		       "the guest runs here since epoch %llu, UNPROTECTED until protected anew",
-		       (unsigned long long)m->committed);
-	enter(m, REMUS_B_RENEWING, out, "activated; its network waits until the guest is renewed");
-	remus_do(out, REMUS_DO_RENEW);
-	if (m->linked)
-		remus_do_send(out, REMUS_FRAME_ACTIVATED, m->committed);
-	close_link(m, out);
-	if (ev->wait_us)
-		remus_do_timer(out, REMUS_TIMER_RENEW, ev->now_us + ev->wait_us);
-	else
-		open_egress(m, out);
-}
-
-static void on_renewed(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
-{
-	if (m->state != REMUS_B_RENEWING)
-		return;
-	remus_do_cancel(out, REMUS_TIMER_RENEW);
-	remus_do_event(out, ev->clean ? REMUS_LEVEL_INFO : REMUS_LEVEL_WARNING,
-		       ev->clean ? "renewed" : "not-renewed", "%s", remus_text(ev));
-	open_egress(m, out);
-}
-
-/* The process shall end: whoever forwards the guest's network next opens it. */
-static void stop_waiting(struct remus_backup *m, struct remus_actions *out)
-{
-	remus_do_cancel(out, REMUS_TIMER_RENEW);
-	remus_do_event(out, REMUS_LEVEL_WARNING, "not-renewed",
-		       "told to end before the guest's agent has answered: its random numbers may be those "
-		       "of another "
-		       "activation of the same checkpoint, and its clock may be behind");
-	enter(m, REMUS_B_ACTIVE, out, "activated; not protected");
-	remus_do_text(out, REMUS_DO_END, "activated");
-}
-
-/* Nobody waits for ever on a guest that may have hung itself up: what isn't guaranteed is said instead. */
-static void renewal_is_late(struct remus_backup *m, struct remus_actions *out)
-{
-	remus_do_event(out, REMUS_LEVEL_WARNING, "not-renewed",
-		       "the guest's agent has not answered in time, and the guest's network is opened all "
-		       "the same: its "
-		       "random numbers may be those of another activation of the same checkpoint, and its "
-		       "clock may be "
-		       "behind, until it answers");
-	open_egress(m, out);
-}
-
-static void activation_failed(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
-{
-	remus_do_event(out, REMUS_LEVEL_ERROR, "activation-failed", "%s", remus_text(ev));
-	if (m->handover && !m->primary_gone && m->linked) {
-		refuse_and_drop(m, out, ev->code, remus_text(ev));
-	} else if (++m->attempts < m->config.activate_attempts) {
-		remus_do_timer(out, REMUS_TIMER_RETRY, ev->now_us + m->config.retry_us);
-	} else {
-		drop(m, out, REMUS_LEVEL_ERROR, "the guest could not be activated: it runs nowhere");
+		backup_enter(m, REMUS_B_STANDBY, out, "");
 	}
 }
 
@@ -363,13 +232,13 @@ static void on_failed(struct remus_backup *m, const struct remus_event *ev, stru
 	case REMUS_DO_APPLY:
 		/* The image can't be trusted any more: say so and never claim. The primary goes on. */
 		if (!over(m))
-			refuse_and_drop(m, out, ev->code, remus_text(ev));
+			backup_refuse_and_drop(m, out, ev->code, remus_text(ev));
 		return;
 	case REMUS_DO_STAGE:
-		protocol_error(m, out, remus_text(ev));
+		backup_protocol_error(m, out, remus_text(ev));
 		return;
 	case REMUS_DO_ACTIVATE:
-		activation_failed(m, ev, out);
+		backup_activation_failed(m, ev, out);
 		return;
 	case REMUS_DO_PASS:
 	case REMUS_DO_ANNOUNCE:
@@ -396,22 +265,22 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 		on_commit(m, ev, out);
 		return;
 	case REMUS_FRAME_HANDOVER:
-		take_over(m, ev, out, false);
+		backup_take_over(m, ev, out, false);
 		return;
 	case REMUS_FRAME_DOMAIN_LOST:
-		take_over(m, ev, out, true);
+		backup_take_over(m, ev, out, true);
 		return;
 	case REMUS_FRAME_END:
 		if (m->state >= REMUS_B_CLAIMING && m->state <= REMUS_B_ACTIVE) {
-			protocol_error(m, out, "END after a hand-over");
+			backup_protocol_error(m, out, "END after a hand-over");
 			return;
 		}
-		forget_staged(m, out);
+		backup_forget_staged(m, out);
 		remus_do_event(out, REMUS_LEVEL_INFO, "standby-dropped", "the primary ended protection");
-		enter(m, REMUS_B_ENDED, out, "protection ended");
+		backup_enter(m, REMUS_B_ENDED, out, "protection ended");
 		remus_do(out, REMUS_DO_DROP);
 		remus_do_send(out, REMUS_FRAME_END_ACK, m->committed);
-		close_link(m, out);
+		backup_close_link(m, out);
 		remus_do_text(out, REMUS_DO_END, "protection ended");
 		return;
 	case REMUS_FRAME_ENTROPY:
@@ -429,7 +298,7 @@ static void on_frame(struct remus_backup *m, const struct remus_event *ev, struc
 	}
 	default:
 		if (ev->header->flags & REMUS_FRAME_MANDATORY)
-			protocol_error(m, out, "a frame that a primary does not send");
+			backup_protocol_error(m, out, "a frame that a primary does not send");
 	}
 }
 
@@ -440,13 +309,14 @@ static void on_standby_ended(struct remus_backup *m, const struct remus_event *e
 	if (m->state == REMUS_B_ACTIVE || m->state == REMUS_B_RENEWING) {
 		remus_do_event(out, ev->clean ? REMUS_LEVEL_INFO : REMUS_LEVEL_ERROR,
 			       ev->clean ? "guest-shutdown" : "guest-lost", "%s", remus_text(ev));
-		enter(m, REMUS_B_ENDED, out, remus_text(ev));
+		backup_enter(m, REMUS_B_ENDED, out, remus_text(ev));
 		remus_do_text(out, REMUS_DO_END, "%s", remus_text(ev));
 		return;
 	}
 	if (m->state == REMUS_B_ACTIVATING)
 		return; /* ACTIVATE reports it as a failure */
-	refuse_and_drop(m, out, -ESRCH, *remus_text(ev) ? remus_text(ev) : "the standby's hypervisor died");
+	backup_refuse_and_drop(m, out, -ESRCH,
+			       *remus_text(ev) ? remus_text(ev) : "the standby's hypervisor died");
 }
 
 void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, struct remus_actions *out)
@@ -470,20 +340,20 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		on_verified(m, ev, out);
 		return;
 	case REMUS_EV_EPOCH_BAD:
-		protocol_error(m, out, remus_text(ev));
+		backup_protocol_error(m, out, remus_text(ev));
 		return;
 	case REMUS_EV_LINK_LOST:
 		if (m->linked)
 			link_is_lost(m, out, remus_text(ev));
 		return;
 	case REMUS_EV_CLAIM:
-		on_claim(m, ev, out);
+		backup_on_claim(m, ev, out);
 		return;
 	case REMUS_EV_ACTIVATED:
-		on_activated(m, ev, out);
+		backup_on_activated(m, ev, out);
 		return;
 	case REMUS_EV_RENEWED:
-		on_renewed(m, ev, out);
+		backup_on_renewed(m, ev, out);
 		return;
 	case REMUS_EV_STANDBY_ENDED:
 		on_standby_ended(m, ev, out);
@@ -495,18 +365,19 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		if (ev->timer == REMUS_TIMER_SETUP && m->state == REMUS_B_HELLO)
 			link_is_lost(m, out, "no hello in time");
 		else if (ev->timer == REMUS_TIMER_RETRY && m->state == REMUS_B_CLAIMING && !m->claiming)
-			ask_arbiter(m, out);
+			backup_ask_arbiter(m, out);
 		else if (ev->timer == REMUS_TIMER_RETRY && m->state == REMUS_B_ACTIVATING)
 			remus_do_epoch(out, REMUS_DO_ACTIVATE, m->committed);
 		else if (ev->timer == REMUS_TIMER_RENEW && m->state == REMUS_B_RENEWING)
-			renewal_is_late(m, out);
+			backup_renewal_is_late(m, out);
 		return;
 	case REMUS_EV_CMD_UNPROTECT:
 		if (m->state == REMUS_B_RENEWING)
-			stop_waiting(m, out);
+			backup_stop_waiting(m, out);
 		if (m->state == REMUS_B_STANDBY || m->state == REMUS_B_SYNCING ||
 		    m->state == REMUS_B_PREPARING)
-			refuse_and_drop(m, out, -ECANCELED, "the operator of the backup dropped the standby");
+			backup_refuse_and_drop(m, out, -ECANCELED,
+					       "the operator of the backup dropped the standby");
 		return;
 	case REMUS_EV_CMD_FAILOVER:
 		if (m->state == REMUS_B_STANDBY && m->linked)
@@ -528,7 +399,7 @@ void remus_backup_step(struct remus_backup *m, const struct remus_event *ev, str
 		m->claiming = false;
 		remus_do_event(out, REMUS_LEVEL_ERROR, "claim-won",
 			       "the operator says that the primary does not run the guest");
-		activate(m, out, "forced by the operator");
+		backup_activate(m, out, "forced by the operator");
 		return;
 	default:
 		return;

@@ -21,7 +21,7 @@
 #include "xenwire.h"
 
 #define ANSWER_MS   2000
-#define WAITING	    8	       /* lines */
+#define WAITING	    8		/* lines */
 #define PATIENCE_NS 2000000000u /* with a letter that nobody takes out; a loaded host may take a second */
 
 struct store {
