@@ -36,6 +36,10 @@ static struct {
 	bool destroyed, domain_removed;
 	const char *overwrite; /* what the guest puts over the next letter that is being taken out */
 	bool in_transaction, conflict;
+	bool taken_at_once; /* the host empties the reply right after the guest has next read it */
+	bool corked;	    /* packets go out together */
+	uint8_t cork[4 * XENWIRE_PAYLOAD];
+	size_t cork_bytes;
 } store;
 
 static const char *const name[2] = {REMUS_AGENT_REQUEST, REMUS_AGENT_REPLY};
@@ -50,8 +54,20 @@ static void packet(uint32_t type, uint32_t request, const char *body, size_t byt
 	remus_put_le32(out + 8, 0);
 	remus_put_le32(out + 12, (uint32_t)bytes);
 	memcpy(out + XENWIRE_HEADER, body, bytes);
-	if (write(store.kernel, out, XENWIRE_HEADER + bytes) < 0)
+	if (store.corked) {
+		memcpy(store.cork + store.cork_bytes, out, XENWIRE_HEADER + bytes);
+		store.cork_bytes += XENWIRE_HEADER + bytes;
+	} else if (write(store.kernel, out, XENWIRE_HEADER + bytes) < 0) {
 		perror("packet");
+	}
+}
+
+static void uncork(void)
+{
+	store.corked = false;
+	if (write(store.kernel, store.cork, store.cork_bytes) < 0)
+		perror("packets");
+	store.cork_bytes = 0;
 }
 
 static void fire(int node)
@@ -188,7 +204,13 @@ static void on_request(const uint8_t *in, uint32_t type, uint32_t id, uint32_t l
 		packet(XENWIRE_WATCH, id, "OK", 3);
 		fire(node);
 	} else if (type == XENWIRE_READ && store.there[node]) {
+		store.corked = store.taken_at_once && node == 1;
 		packet(XENWIRE_READ, id, store.value[node], strlen(store.value[node]));
+		if (store.corked) {
+			store.taken_at_once = false;
+			put(1, "", 0);
+			uncork();
+		}
 	} else if (type == XENWIRE_READ) {
 		packet(XENWIRE_ERROR, id, "ENOENT", 7);
 	} else if (store.refuses) {
@@ -339,6 +361,25 @@ static void a_letter_over_another(void)
 	end();
 }
 
+/* That the box is empty is told right behind the answer that it was full: nothing wakes the guest for that again. */
+static void a_word_behind_an_answer(void)
+{
+	char out[64];
+
+	begin();
+	guest->ops->write(guest, "one\n", 4, NULL);
+	guest->ops->write(guest, "two\n", 4, NULL);
+	pthread_mutex_lock(&lock);
+	store.taken_at_once = true;
+	fire(1); /* so that it looks */
+	pthread_mutex_unlock(&lock);
+	CU_ASSERT_EQUAL(guest->ops->read(guest, out, sizeof out, NULL), 0);
+	pthread_mutex_lock(&lock);
+	CU_ASSERT_STRING_EQUAL(store.value[1], "two");
+	pthread_mutex_unlock(&lock);
+	end();
+}
+
 /* Three letters at once: the box holds one, none is lost. */
 static void letters_wait_for_the_box(void)
 {
@@ -476,6 +517,7 @@ static const struct unit_case cases[] = {
 	{"letters go both ways", letters_go_both_ways},
 	{"letters wait for the box", letters_wait_for_the_box},
 	{"a letter over another", a_letter_over_another},
+	{"a word behind an answer", a_word_behind_an_answer},
 	{"letters of another host", letters_of_another_host},
 	{"letters to a destroyed guest (I13)", letters_to_a_destroyed_guest},
 	{"letters that are none (I11)", letters_that_are_none},

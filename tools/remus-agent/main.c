@@ -232,10 +232,10 @@ static void loop(struct program *p)
 {
 	while (!p->done) {
 		look_for_transport(p);
-		listen_to_host(p);
 		agent_tick(&p->agent);
 		if (hooks_turn(&p->hooks))
 			hooks_over(p);
+		listen_to_host(p); /* last: what is said above may have taken in what would wake us */
 		if (p->done)
 			break;
 		struct pollfd fds[3] = {

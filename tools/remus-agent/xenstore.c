@@ -192,26 +192,40 @@ static int store_write(struct transport *base, const char *line, size_t bytes, s
 
 /* ---- in ---- */
 
+/* All that has come, and what is to be done about our own box. An event that came right behind an answer was read with
+ * it, and nothing will wake us for it: so it goes on until there was nothing to ask. */
+static int settle(struct store *s, struct remus_error *err)
+{
+	struct xenwire_packet stray; /* an answer that came too late */
+	uint32_t before;
+	int rc;
+
+	do {
+		before = s->request;
+		while ((rc = take(s, &stray, err)) > 0)
+			;
+		if (rc == 0)
+			rc = post(s, err);
+	} while (rc == 0 && s->request != before);
+	return rc;
+}
+
 static ssize_t store_read(struct transport *base, void *buffer, size_t size, struct remus_error *err)
 {
 	struct store *s = (struct store *)base;
-	struct xenwire_packet stray; /* an answer that came too late */
 	char *text = buffer;
 	bool said;
 	int rc;
 
-	while ((rc = take(s, &stray, err)) > 0)
-		;
-	if (rc == 0)
-		rc = post(s, err);
-	if (rc < 0 || !s->asked)
-		return rc;
-	s->asked = false;
-	rc = call(s, XENWIRE_READ, REMUS_AGENT_REQUEST, NULL, text, size - 1, &said, err);
-	if (!said)
-		return rc;
-	if (rc < 0 || !text[0])
-		return 0; /* nothing in the box */
+	do {
+		rc = settle(s, err);
+		if (rc < 0 || !s->asked)
+			return rc;
+		s->asked = false;
+		rc = call(s, XENWIRE_READ, REMUS_AGENT_REQUEST, NULL, text, size - 1, &said, err);
+		if (!said)
+			return rc;
+	} while (rc < 0 || !text[0]); /* nothing in the box */
 	rc = call(s, XENWIRE_WRITE, REMUS_AGENT_REQUEST, "", NULL, 0, &said, err);
 	if (!said)
 		return rc;
