@@ -99,6 +99,17 @@ class Figures(unittest.TestCase):
             compare.per_dirty_page(alone)
             self.assertNotIn("wire_bytes_per_dirty_page", alone["remus"])
 
+    def test_rounds(self):
+        self.assertEqual(compare.order(["xl", "remus"], 3), [["xl", "remus"], ["remus", "xl"], ["xl", "remus"]])
+        rounds = [{"remus": {"checkpoints_per_s": rate, "pause_us": {"p50": pause},
+                             "failover": {"survivor": pause < 30}}}
+                  for rate, pause in ((2.5, 10), (9.0, 30), (3.5, 20))]
+        self.assertEqual(compare.summary(rounds)["remus"], {
+            "checkpoints_per_s": 3.5, "pause_us": {"p50": 20}, "failover": {"survivor": False}})
+        rounds[1]["remus"] = {"error": "no"}
+        self.assertEqual(compare.summary(rounds)["remus"], {"error": "no"})
+        self.assertEqual(compare.summary([{"xl": {"checkpoints": 7}}]), {"xl": {"checkpoints": 7}})
+
     def test_verdicts(self):
         good = {"failover": {"survivor": True, "rollbacks": 1}, "rollbacks_before": 0}
         self.assertEqual(compare.judge({"sides": {"xl": good}}), [])

@@ -166,7 +166,8 @@ static void fails_over(bool stale)
 {
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_fake_state before, after;
-	struct primary p = primary_start("512", "20000", NULL);
+	/* A stale page must not be written anew before it is found: one in 512 writes would. */
+	struct primary p = primary_start("512", stale ? "20" : "20000", NULL);
 	uint64_t *dirty = calloc(remus_bitmap_words(p.pages), 8);
 
 	CU_ASSERT_EQUAL(p.pages, 512);
@@ -195,9 +196,11 @@ static void fails_over(bool stale)
 	CU_ASSERT_EQUAL(remus_fake_standby_ops.activate(standby, &err), 0);
 	CU_ASSERT_EQUAL(ask(locator + 5, REMUS_FAKE_STATUS, 0, &before, &err), 0);
 	CU_ASSERT(before.writes >= 10000);
-	CU_ASSERT_EQUAL(ask(locator + 5, REMUS_FAKE_WRITE, 10, NULL, &err), 0);
-	CU_ASSERT_EQUAL(ask(locator + 5, REMUS_FAKE_STATUS, 0, &after, &err), 0);
-	CU_ASSERT(after.writes >= before.writes + 10); /* it goes on */
+	if (!stale) {
+		CU_ASSERT_EQUAL(ask(locator + 5, REMUS_FAKE_WRITE, 10, NULL, &err), 0);
+		CU_ASSERT_EQUAL(ask(locator + 5, REMUS_FAKE_STATUS, 0, &after, &err), 0);
+		CU_ASSERT(after.writes >= before.writes + 10); /* it goes on */
+	}
 	int code = ask(locator + 5, REMUS_FAKE_VERIFY, 0, NULL, &err);
 	if (stale) {
 		CU_ASSERT_EQUAL(code, -EUCLEAN);

@@ -2,6 +2,9 @@
 """`lab compare`: xl remus and remus, one after the other, on the same two hosts, with a guest that is started in the
 same way, under the same load, with the same run time between checkpoints, looked at by the same client.
 
+With --rounds each is measured several times, in turns, and the medians are given: the machine's own speed may change by
+half within minutes.
+
 For each: start the guest on host a - protect it - let it settle - measure for a while - cut host a's power - see
 when the client hears again, and whether the guest was rolled back behind what it had shown.
 
@@ -9,6 +12,7 @@ All times of a side are in its own log's or status's clock; what is compared are
 """
 
 import os
+import statistics
 import time
 
 from remus_drill.topology import GUEST_IP4
@@ -167,18 +171,48 @@ def judge(result):
     return failures
 
 
+def order(names, count):
+    """Who is measured when: this way round, then the other, so that a machine whose speed drifts favours nobody."""
+    return [names if i % 2 == 0 else names[::-1] for i in range(count)]
+
+
+def middle(measured):
+    """One side's figures of several rounds: the median of each number; true if it was so each time."""
+    first = measured[0]
+    if isinstance(first, dict):
+        return {key: middle([m[key] for m in measured]) for key in first if all(key in m for m in measured)}
+    if isinstance(first, bool):
+        return all(measured)
+    found = statistics.median(measured)
+    return round(found) if all(isinstance(m, int) for m in measured) else round(found, 2)
+
+
+def summary(rounds):
+    """The sides' figures of all rounds; one that could not be measured each time has an error instead."""
+    sides = {}
+    for which in rounds[0]:
+        broken = [r[which] for r in rounds if "error" in r[which]]
+        sides[which] = broken[0] if broken else middle([r[which] for r in rounds])
+    return sides
+
+
 def hold(lab, opts, hosts, say):
     """The result, as --json prints it."""
     result = {"guest": {"type": opts.guest_type, "memory_mib": opts.guest_memory, "dirty_pages_per_s": opts.dirty},
-              "interval_ms": opts.interval, "seconds": opts.seconds, "sides": {}}
+              "interval_ms": opts.interval, "seconds": opts.seconds, "rounds": []}
     comparison = Comparison(lab, opts, hosts, say)
-    for which in [opts.only] if opts.only else ["xl", "remus"]:
-        try:
-            result["sides"][which] = comparison.one(which)
-        except LabError as e:
-            say(f"{which}: {e}")
-            result["sides"][which] = {"error": str(e)}
-    per_dirty_page(result["sides"])
-    result["failures"] = judge(result)
+    names = [opts.only] if opts.only else ["xl", "remus"]
+    for turn in order(names, opts.rounds):
+        measured = {}
+        for which in turn:
+            try:
+                measured[which] = comparison.one(which)
+            except LabError as e:
+                say(f"{which}: {e}")
+                measured[which] = {"error": str(e)}
+        per_dirty_page(measured)
+        result["rounds"].append({which: measured[which] for which in names})
+    result["sides"] = summary(result["rounds"])
+    result["failures"] = [failure for r in result["rounds"] for failure in judge({"sides": r})]
     result["result"] = "fail" if result["failures"] else "pass"
     return result

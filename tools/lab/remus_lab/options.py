@@ -93,6 +93,8 @@ def build():
                           "an agent and without (or one of these alone); host b's clock is 5 s wrong on purpose")
     one = verb("compare", "xl remus and remus, one after the other", _hosts, _guest, _protection, lab=None)
     one.add_argument("--only", choices=("xl", "remus"), help="measure only this one")
+    one.add_argument("--rounds", type=int, default=1, metavar="N",
+                     help="measure each N times, in turns, and give the medians (default 1; three minutes each)")
     one = verb("matrix", "kill, cut and end everything that there is, one after the other", _hosts, _guest, lab=None)
     _interval(one)
     one.add_argument("--only", type=_cases, metavar="CASE,...", help="of " + ", ".join(cases.NAMES))
@@ -108,7 +110,7 @@ def build():
 
 RANGES = (("memory", 512, 65536), ("dom0_memory", 256, 65536), ("vcpus", 1, 16), ("guest_memory", 64, 16384),
           ("dirty", 0, 1000000), ("region", 1, 4096), ("interval", 1, 10000), ("seconds", 1, 3600),
-          ("connections", 1, 200), ("rate", 20, 2000))
+          ("connections", 1, 200), ("rate", 20, 2000), ("rounds", 1, 50))
 
 
 def parse(arguments):

@@ -42,7 +42,8 @@ def lines(result):
     guest, sides = result["guest"], result["sides"]
     text = [f"{guest['type']} guest of {guest['memory_mib']} MiB, {guest['dirty_pages_per_s']} pages rewritten per "
             f"second, {result['interval_ms']} ms between checkpoints, {result['seconds']:g} s measured. Emulated "
-            "processors: compare, do not quote."]
+            "processors: compare, do not quote." + (f" Medians of {len(result['rounds'])} rounds."
+                                                     if len(result.get("rounds", [])) > 1 else "")]
     text.append(" " * 30 + "".join(f"{NAMES[s]:>14}" for s in sides))
     for title, path, unit, better in ROWS:
         values = [pick(side, path) for side in sides.values()]
