@@ -30,11 +30,12 @@ static char *take_out(struct remus_xen_agent *a, unsigned *bytes)
 	xs_transaction_t t = xs_transaction_start(a->xs);
 	if (t == XBT_NULL)
 		return NULL;
+	a->look = false;
 	char *letter = xs_read(a->xs, t, a->reply, bytes);
 	bool empty = !letter || !*bytes;
 	bool emptied = !empty && xs_write(a->xs, t, a->reply, "", 0);
+	/* What was written, by us or over this letter, fires the watch. */
 	xs_transaction_end(a->xs, t, !emptied);
-	a->look = emptied; /* the next may be there already */
 	if (empty) {
 		free(letter);
 		return NULL;

@@ -12,7 +12,7 @@
 struct remus_xen_agent {
 	struct remus_channel base; /* ops NULL = not open */
 	struct xs_handle *xs;	   /* with a watch on the reply */
-	bool look;		   /* it has fired since the box was found empty */
+	bool look;		   /* it has fired since the box was last looked into */
 	char domain[64], request[64], reply[64];
 };
 
