@@ -23,34 +23,37 @@ static bool note_bytes(struct remus_link *link, size_t n)
 }
 
 /* Wait for bytes. The heartbeat thread's deadline holds here too: it shuts the transport down. */
-static bool wait_readable(struct remus_link *link)
+static void wait_readable(struct remus_link *link)
 {
 	struct pollfd p[2] = {
 		{.fd = link->transport->ops->fd(link->transport), .events = POLLIN},
 		{.fd = link->stop_fd, .events = POLLIN},
 	};
 
-	if (link_over(link))
-		return false;
 	atomic_store(&link->reader_busy, false);
 	poll(p, 2, 1000);
 	atomic_store(&link->reader_busy, true);
-	return true;
 }
 
 /* Between 1 and @n bytes to @to; 0: no more will come, the link is lost or closing. */
 static size_t pull(struct remus_link *link, void *to, size_t n, bool in_frame)
 {
 	struct remus_error why = REMUS_ERROR_INIT;
+	bool over = false;
 
 	for (;;) {
 		ssize_t got = link->transport->ops->read(link->transport, to, n, &why);
 		if (got > 0)
 			return note_bytes(link, (size_t)got) ? (size_t)got : 0;
 		if (got == -EAGAIN) {
-			if (wait_readable(link))
-				continue;
-			return 0;
+			/* Nothing was there when we read. Only a read that began after the link was over tells
+			 * that nothing came before its end either. */
+			if (over)
+				return 0;
+			over = link_over(link);
+			if (!over)
+				wait_readable(link);
+			continue;
 		}
 		if (got == 0)
 			link_lose(link, "%s closed the connection%s", link->peer,

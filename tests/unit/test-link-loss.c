@@ -4,6 +4,7 @@
  * death: our own process having been stopped. No case asserts on wall time: they wait for what must come, and
  * the deadlines given to the link are far from each other.
  */
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include "link_pair.h"
@@ -124,6 +125,86 @@ static void what_came_before_the_end_is_kept(void)
 	}
 }
 
+/* A transport whose first read finds nothing, and comes back with that only when the link has been lost. */
+struct late_transport {
+	struct remus_transport base, *socket;
+	sem_t down;
+	bool read_once; /* the reader's alone */
+};
+
+static struct late_transport *late(const struct remus_transport *t)
+{
+	return (struct late_transport *)(uintptr_t)t;
+}
+
+static ssize_t late_read(struct remus_transport *t, void *buf, size_t n, struct remus_error *err)
+{
+	if (late(t)->read_once)
+		return late(t)->socket->ops->read(late(t)->socket, buf, n, err);
+	late(t)->read_once = true;
+	while (sem_wait(&late(t)->down))
+		;
+	return -EAGAIN;
+}
+
+static ssize_t late_writev(struct remus_transport *t, const struct iovec *iov, int count,
+			   struct remus_error *err)
+{
+	return late(t)->socket->ops->writev(late(t)->socket, iov, count, err);
+}
+
+static void late_shutdown(struct remus_transport *t)
+{
+	late(t)->socket->ops->shutdown(late(t)->socket);
+	sem_post(&late(t)->down);
+}
+
+static void late_close(struct remus_transport *t)
+{
+	late(t)->socket->ops->close(late(t)->socket);
+}
+
+static int late_fd(const struct remus_transport *t)
+{
+	return late(t)->socket->ops->fd(late(t)->socket);
+}
+
+static const struct remus_transport_ops late_ops = {
+	.read = late_read,
+	.writev = late_writev,
+	.shutdown = late_shutdown,
+	.close = late_close,
+	.fd = late_fd,
+};
+
+/* The reader looks in vain; then the refusal comes, its sender closes, and our own writes fail: all before the
+ * reader sees that it looked in vain. */
+static void what_came_since_the_last_look_is_kept(void)
+{
+	struct late_transport t = {.base.ops = &late_ops};
+	struct remus_error err = REMUS_ERROR_INIT;
+	struct remus_link *link = NULL;
+	struct remus_frame got;
+	uint8_t bytes[128];
+	int fd[2];
+
+	pair_sockets(fd);
+	sem_init(&t.down, 0, 0);
+	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd[0], &t.socket, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t.base, &patient, &link, &err), 0);
+	size_t n = pair_frame(bytes, 1, REMUS_FRAME_REFUSE, 0, 1, "\1\0\0\0why", 7);
+	CU_ASSERT_EQUAL(write(fd[1], bytes, n), (ssize_t)n);
+	close(fd[1]);
+	while (!pair_send(link, REMUS_FRAME_HELLO, 0, "x", 1, &err))
+		;
+	CU_ASSERT_EQUAL_FATAL(pair_await(link, &got, NULL), 1);
+	CU_ASSERT_EQUAL(got.header.type, REMUS_FRAME_REFUSE);
+	free(got.payload);
+	pair_expect_lost(link, "a local socket");
+	remus_link_close(link);
+	sem_destroy(&t.down);
+}
+
 static void garbage(void)
 {
 	static const struct {
@@ -238,6 +319,7 @@ static const struct unit_case cases[] = {
 	{"a living peer that takes nothing", a_living_peer_that_takes_nothing},
 	{"end of file", end_of_file},
 	{"what came before the end is kept", what_came_before_the_end_is_kept},
+	{"what came since the last look is kept", what_came_since_the_last_look_is_kept},
 	{"garbage", garbage},
 };
 UNIT_MAIN("link-loss", cases)
