@@ -153,10 +153,70 @@ static void test_called_off(void)
 	end(&r);
 }
 
+/* An HVM or PVH guest, by our own hypercalls. One that runs is left as it is. */
+static void test_told_that_it_was_called_off(void)
+{
+	struct rig r;
+	struct remus_xen_vcpus vcpus;
+
+	begin(&r);
+	CU_ASSERT_EQUAL_FATAL(remus_xen_vcpus_open(&vcpus, r.xen.log, FAKE_DOMID, &r.err), 0);
+	r.suspend.vcpus = &vcpus;
+	for (unsigned i = 1; i <= 2; i++) {
+		CU_ASSERT_EQUAL(remus_xen_suspend_wait(&r.suspend, &r.info, &r.err), 0);
+		fake->rax = 0;
+		fake->rip = 0x1234;
+		CU_ASSERT_EQUAL(remus_xen_suspend_resume(&r.suspend, &r.err), 0);
+		CU_ASSERT(!fake->shutdown);
+		CU_ASSERT_EQUAL(fake->resumed, i);
+		CU_ASSERT_EQUAL(fake->rax, 1);
+		CU_ASSERT_EQUAL(fake->rip, 0x1234);
+	}
+	fake->rax = 77;
+	CU_ASSERT_EQUAL(remus_xen_suspend_resume(&r.suspend, &r.err), 0);
+	CU_ASSERT_EQUAL(fake->rax, 77);
+	CU_ASSERT_EQUAL(fake->resumed, 2);
+	r.suspend.vcpus = NULL;
+	remus_xen_vcpus_close(&vcpus);
+	remus_xen_vcpus_close(&vcpus);
+	end(&r);
+}
+
+static void test_vcpu_state(void)
+{
+	struct rig r;
+	struct remus_xen_vcpus vcpus;
+	const uint8_t *state = NULL;
+	size_t bytes = 0;
+
+	begin(&r);
+	CU_ASSERT_EQUAL_FATAL(remus_xen_vcpus_open(&vcpus, r.xen.log, FAKE_DOMID, &r.err), 0);
+	fake->context = 0;
+	CU_ASSERT_EQUAL(remus_xen_vcpus_read(&vcpus, &state, &bytes, &r.err), -EIO);
+	fake->context = (16u << 20) + 1;
+	CU_ASSERT_EQUAL(remus_xen_vcpus_read(&vcpus, &state, &bytes, &r.err), -EIO);
+	UNIT_ASSERT_MESSAGE(r.err, "16777217 bytes");
+	fake->sized = 0;
+	fake->context = 5000;
+	for (int i = 0; i < 3; i++) {
+		CU_ASSERT_EQUAL_FATAL(remus_xen_vcpus_read(&vcpus, &state, &bytes, &r.err), 0);
+		CU_ASSERT_EQUAL_FATAL(bytes, 5000);
+		CU_ASSERT_EQUAL(state[4999], (uint8_t)4999);
+	}
+	CU_ASSERT_EQUAL(fake->sized, 1);
+	fake->context = 9000; /* more than there is room for: nothing is cut off */
+	CU_ASSERT_EQUAL(remus_xen_vcpus_read(&vcpus, &state, &bytes, &r.err), -ENOSPC);
+	UNIT_ASSERT_MESSAGE(r.err, "its vCPU state can't be read");
+	remus_xen_vcpus_close(&vcpus);
+	end(&r);
+}
+
 static const struct unit_case cases[] = {
 	{"how far a guest is behind xenstore", test_ring},
 	{"when a guest began to stop", test_when_it_began},
 	{"when it went on", test_when_it_went_on},
+	{"it is told that the suspend was called off", test_told_that_it_was_called_off},
+	{"the state of its vCPUs", test_vcpu_state},
 	{"somebody else's request is left alone", test_somebody_elses_request},
 	{"a request that nobody waits for is called off", test_called_off},
 };

@@ -41,8 +41,11 @@ struct fake_xen {
 	enum fake_mode fault; /* ...this; 0 = none */
 	unsigned faults;      /* that happened */
 	uint64_t tsc;
-	uint64_t cpu_ns;  /* that its two vCPUs have run, all told */
-	uint32_t held_us; /* both run so long before a resume returns */
+	uint64_t rax, rip; /* of the first vCPU */
+	uint32_t context;  /* bytes of an HVM guest's vCPU state: each of them its place's lowest 8 bits */
+	unsigned sized;	   /* how often its size was asked for */
+	uint64_t cpu_ns;   /* that its two vCPUs have run, all told */
+	uint32_t held_us;  /* both run so long before a resume returns */
 };
 
 extern struct fake_xen *fake; /* in every process that has $REMUS_FAKE_XEN */

@@ -31,8 +31,7 @@ struct pvh {
 	uint64_t *found; /* page frame numbers of a fetch, for the types */
 	xen_pfn_t *type;
 	size_t room; /* of both */
-	uint8_t *context;
-	uint32_t context_room;
+	struct remus_xen_vcpus vcpus;
 	struct remus_xen_param param[REMUS_XEN_PARAMS_MAX];
 	unsigned params;
 	struct remus_xen_buffer state;
@@ -49,7 +48,8 @@ static void pvh_close(struct remus_xen_domain *d)
 	free(p->plain);
 	free(p->found);
 	free(p->type);
-	free(p->context);
+	d->suspend.vcpus = NULL;
+	remus_xen_vcpus_close(&p->vcpus);
 	free(p);
 }
 
@@ -61,8 +61,11 @@ static int pvh_open(struct remus_xen_domain *d, struct remus_error *err)
 		return remus_fail(err, -ENOMEM, "%s: out of memory", remus_xen_name(d));
 	d->own = p;
 	int rc = remus_xen_memory_open(&p->memory, &d->xen, d->domid, d->guest.description.pages, err);
+	if (rc == 0)
+		rc = remus_xen_vcpus_open(&p->vcpus, d->xen.log, d->domid, err);
 	if (rc < 0)
 		return rc;
+	d->suspend.vcpus = &p->vcpus;
 	p->again = calloc(remus_bitmap_words(p->memory.pages), sizeof *p->again);
 	p->plain = calloc(remus_bitmap_words(p->memory.pages), sizeof *p->plain);
 	return p->again && p->plain ? 0 : remus_fail(err, -ENOMEM, "%s: out of memory", remus_xen_name(d));
@@ -277,34 +280,12 @@ static int pvh_resume(struct remus_xen_domain *d, struct remus_error *err)
 	return remus_xen_suspend_resume(&d->suspend, err);
 }
 
-static int read_context(struct remus_xen_domain *d, struct remus_xen_state *state, struct remus_error *err)
-{
-	struct pvh *p = d->own;
-	if (!p->context) {
-		int bytes = xc_domain_hvm_getcontext(d->xen.xch, d->domid, NULL, 0);
-		if (bytes <= 0 || bytes > (int)REMUS_XEN_CONTEXT_MAX)
-			return remus_fail(err, -EIO, "%s: its vCPU state has %d bytes", remus_xen_name(d),
-					  bytes);
-		p->context = malloc((size_t)bytes);
-		if (!p->context)
-			return remus_fail(err, -ENOMEM, "%s: no memory for its vCPU state",
-					  remus_xen_name(d));
-		p->context_room = (uint32_t)bytes;
-	}
-	int bytes = xc_domain_hvm_getcontext(d->xen.xch, d->domid, p->context, p->context_room);
-	if (bytes <= 0)
-		return remus_fail_errno(err, "%s: its vCPU state can't be read", remus_xen_name(d));
-	state->context = p->context;
-	state->context_bytes = (size_t)bytes;
-	return 0;
-}
-
 static int pvh_save_state(struct remus_xen_domain *d, const uint8_t **out, size_t *bytes,
 			  struct remus_error *err)
 {
 	struct pvh *p = d->own;
 	struct remus_xen_state state = {.param = p->param, .params = p->params};
-	int rc = read_context(d, &state, err);
+	int rc = remus_xen_vcpus_read(&p->vcpus, &state.context, &state.context_bytes, err);
 
 	if (rc == 0 && xc_domain_get_tsc_info(d->xen.xch, d->domid, &state.tsc.mode, &state.tsc.nsec,
 					      &state.tsc.khz, &state.tsc.incarnation))

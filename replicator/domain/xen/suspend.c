@@ -368,8 +368,14 @@ int remus_xen_suspend_resume(struct remus_xen_suspend *s, struct remus_error *er
 		return rc == -ESHUTDOWN || rc == -ESRCH ? 0 : rc; /* it ended: that is told elsewhere */
 	remus_xen_ring_mark(&s->ring);
 	uint64_t called = remus_now_us();
-	if (xc_domain_resume(s->xen->xch, s->domid, 1))
-		return remus_fail_errno(err, "domain %u can't be resumed", s->domid);
+	if (s->vcpus)
+		rc = remus_xen_vcpus_resume(s->vcpus, err);
+	else
+		rc = xc_domain_resume(s->xen->xch, s->domid, 1)
+			     ? remus_fail_errno(err, "domain %u can't be resumed", s->domid)
+			     : 0;
+	if (rc < 0)
+		return rc;
 	s->resumed_us = went_on(s, &info, called);
 	s->late_until = 0;
 	s->untold = true;

@@ -22,6 +22,7 @@
 #include <xenevtchn.h>
 #include "handles.h"
 #include "ring.h"
+#include "vcpus.h"
 
 #define REMUS_XEN_SUSPEND_MS 5000  /* a loaded guest takes 200 ms; seconds mean one that can't freeze */
 #define REMUS_XEN_GRACE_MS   3000  /* more, when it has taken up the request */
@@ -32,6 +33,8 @@
 struct remus_xen_suspend {
 	const struct remus_xen_handles *xen;
 	uint32_t domid;
+	struct remus_xen_vcpus
+		*vcpus; /* through which a guest of this kind is made to go on, NULL = by libxenguest */
 	xenevtchn_handle *events; /* NULL = polling */
 	evtchn_port_t port;
 	char note[256]; /* why polling, or "" */
