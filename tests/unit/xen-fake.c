@@ -128,10 +128,23 @@ int xc_interface_close(xc_interface *xch)
 	return 0;
 }
 
+/* A guest that takes up a suspend late: it answers, and then stands still. */
+static void guest_goes_on(void)
+{
+	if (!fake->slow || strcmp(fake->control, "suspend") || fake->waited > fake->slow) {
+		fake->shutdown = fake->shutdown || (fake->slow && fake->waited > fake->slow);
+		fake->waited = 0;
+	} else if (++fake->waited > fake->slow) {
+		fake->control[0] = 0;
+		fake->writes++;
+	}
+}
+
 int xc_domain_getinfo(xc_interface *xch, uint32_t first, unsigned max, xc_dominfo_t *info)
 {
 	if (fault())
 		return -1;
+	guest_goes_on();
 	memset(info, 0, sizeof *info);
 	info->domid = FAKE_DOMID;
 	info->shutdown = fake->shutdown;
@@ -492,6 +505,7 @@ bool xs_watch(struct xs_handle *xs, const char *path, const char *token)
 {
 	snprintf(watch_token, sizeof watch_token, "%s", token);
 	watched = fake->writes - 1;
+	fake->watches++;
 	return true;
 }
 bool xs_unwatch(struct xs_handle *xs, const char *path, const char *token)
@@ -523,7 +537,7 @@ bool xs_write(struct xs_handle *xs, xs_transaction_t t, const char *path, const 
 	memcpy(to, data, length);
 	to[length] = 0;
 	fake->writes += to == fake->control;
-	if (to == fake->control && !strcmp(to, "suspend") && !fake->never_suspends) {
+	if (to == fake->control && !strcmp(to, "suspend") && !fake->never_suspends && !fake->slow) {
 		to[0] = 0;
 		fake->writes++;
 		fake->shutdown = true;

@@ -32,6 +32,9 @@ struct fake_xen {
 	uint8_t machine[FAKE_MFNS][4096];
 	uint8_t type[FAKE_MFNS]; /* by machine frame: the four bits */
 	uint64_t dirty[FAKE_PAGES / 64];
+	unsigned
+		slow; /* so often it is looked at before it takes up a suspend, and once more before it stands */
+	unsigned waited, watches;
 	bool shutdown, log_dirty, never_suspends, no_shadow;
 	char mark[64], control[32];
 	unsigned writes;      /* to control, by whomever */

@@ -14,9 +14,10 @@
 #include "remus/util.h"
 
 #define TELL_US	   1000000u
-#define ASKED	   "asked" /* the token of our watch */
-#define RECHECK_MS 100	   /* a signal that got lost costs this much */
-#define SETTLE_US  8000u   /* between two looks at a guest that must catch up: each costs it processor time */
+#define ASKED	   "asked/" /* the tokens of our watches, with a number */
+#define LISTEN_TO  8	    /* of so many requests one is followed up to the guest's answer */
+#define RECHECK_MS 100	    /* a signal that got lost costs this much */
+#define SETTLE_US  8000u /* between two looks at a guest that must catch up: each costs it processor time */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
 static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
@@ -24,18 +25,22 @@ static void control_path(const struct remus_xen_suspend *s, const char *what, ch
 	snprintf(out, 64, "/local/domain/%u/control/%s", s->domid, what);
 }
 
-/* Throw away a signal that is already there: the bind itself raises one. */
-static void drain(struct remus_xen_suspend *s, int wait_ms)
+/* A signal that poll() told of. */
+static void take_signal(struct remus_xen_suspend *s)
+{
+	int port = xenevtchn_pending(s->events);
+
+	if (port >= 0)
+		xenevtchn_unmask(s->events, (evtchn_port_t)port);
+}
+
+/* The bind itself raises one. */
+static void throw_first_away(struct remus_xen_suspend *s)
 {
 	struct pollfd pfd = {.fd = xenevtchn_fd(s->events), .events = POLLIN};
 
-	while (poll(&pfd, 1, wait_ms) == 1) {
-		int port = xenevtchn_pending(s->events);
-		if (port < 0)
-			return;
-		xenevtchn_unmask(s->events, (evtchn_port_t)port);
-		wait_ms = 0;
-	}
+	if (poll(&pfd, 1, 20) == 1)
+		take_signal(s);
 }
 
 static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
@@ -50,7 +55,7 @@ static int open_channel(struct remus_xen_suspend *s, struct remus_error *err)
 	if (ours < 0)
 		return remus_fail_errno(err, "binding an event channel to domain %u", s->domid);
 	s->port = (evtchn_port_t)ours;
-	drain(s, 20);
+	throw_first_away(s);
 	/* In the place of the channel of an engine that was killed, if there is one. */
 	if (xc_domain_subscribe_for_suspend(s->xen->xch, s->domid, (evtchn_port_t)theirs))
 		return remus_fail_errno(err, "subscribing to the suspends of domain %u", s->domid);
@@ -78,38 +83,57 @@ int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_h
 	return remus_xen_suspend_check(xen, domid, err);
 }
 
+static void token(const struct remus_xen_suspend *s, char out[32])
+{
+	snprintf(out, 32, ASKED "%u", s->requests);
+}
+
 /*
- * The guest's answer is the second write after our request, whatever is in it: that it has stopped is asked of the
- * hypervisor, this only tells when it began to.
+ * The watch fires once for being set; then for the guest's answer, whatever is in it: that it has stopped is asked of
+ * the hypervisor, this only tells when it began to. What an earlier request's watch has left doesn't count.
  */
 void remus_xen_suspend_hear(struct remus_xen_suspend *s)
 {
-	char **fired;
+	char **fired, now[32];
 
+	token(s, now);
 	while ((fired = xs_check_watch(s->watch))) {
-		bool ours = !strcmp(fired[XS_WATCH_TOKEN], ASKED);
+		bool ours = !strncmp(fired[XS_WATCH_TOKEN], ASKED, strlen(ASKED));
+		bool counts = s->watching && !strcmp(fired[XS_WATCH_TOKEN], now);
 		free(fired);
 		if (!ours)
 			s->others = true;
-		else if (s->requested_us && ++s->heard == 2)
+		else if (counts && ++s->heard == 2 && s->requested_us)
 			s->taken_us = remus_now_us();
 	}
 }
 
-static void watch_answers(struct remus_xen_suspend *s)
+/*
+ * How long a guest takes to answer changes slowly, and each answer that is heard of costs xenstored and us as much as
+ * a third of the request: so only some are. When it began to freeze is reckoned for the others.
+ */
+static void watch_answer(struct remus_xen_suspend *s)
 {
-	char path[64];
+	char path[64], now[32];
 
+	if (s->requests++ % LISTEN_TO || s->watching)
+		return;
 	control_path(s, "shutdown", path);
-	if (!xs_watch(s->watch, path, ASKED))
-		return; /* when it begins to freeze is then guessed */
-	/* it fires once for being set */
-	for (int waited = 0; waited < 100; waited++) {
-		struct pollfd pfd = {.fd = xs_fileno(s->watch), .events = POLLIN};
-		if (poll(&pfd, 1, 1) == 1)
-			break;
-	}
-	remus_xen_suspend_hear(s);
+	token(s, now);
+	s->heard = 0;
+	s->watching = xs_watch(s->watch, path, now);
+}
+
+static void unwatch_answer(struct remus_xen_suspend *s)
+{
+	char path[64], now[32];
+
+	if (!s->watching)
+		return;
+	control_path(s, "shutdown", path);
+	token(s, now);
+	xs_unwatch(s->watch, path, now);
+	s->watching = false;
 }
 
 void remus_xen_suspend_listen(struct remus_xen_suspend *s)
@@ -120,7 +144,6 @@ void remus_xen_suspend_listen(struct remus_xen_suspend *s)
 	if (s->listening)
 		return;
 	s->listening = true;
-	watch_answers(s);
 	remus_xen_ring_open(&s->ring, s->xen, s->domid);
 	s->note[0] = 0;
 	if (told && !strcmp(told, "poll"))
@@ -135,13 +158,10 @@ void remus_xen_suspend_listen(struct remus_xen_suspend *s)
 
 void remus_xen_suspend_unlisten(struct remus_xen_suspend *s)
 {
-	char path[64];
-
 	if (!s->listening)
 		return;
 	s->listening = false;
-	control_path(s, "shutdown", path);
-	xs_unwatch(s->watch, path, ASKED);
+	unwatch_answer(s);
 	remus_xen_ring_close(&s->ring);
 	if (!s->events)
 		return;
@@ -192,8 +212,6 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 	if (s->requested_us)
 		return 0;
 	remus_xen_suspend_tell(s);
-	remus_xen_suspend_hear(s); /* what came before doesn't count */
-	s->heard = 0;
 	s->taken_us = 0;
 	s->requested_us = remus_now_us();
 	for (int waited = 0; waited <= FOREIGN_MS; waited++) {
@@ -207,6 +225,9 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 				s->domid, other);
 	if (rc < 0)
 		s->requested_us = 0;
+	else if (s->listening)
+		watch_answer(
+			s); /* one who answered before it is heard is one of those who aren't listened to */
 	return rc < 0 ? rc : 0;
 }
 
@@ -230,35 +251,38 @@ static int stopped(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus
 	return remus_fail(err, -ESHUTDOWN, "domain %u has ended", s->domid);
 }
 
-/* Until something is heard, from the hypervisor or of the guest's answer. */
-static void hear_either(struct remus_xen_suspend *s, int wait_ms)
+/* Until the hypervisor signals, or it should be asked all the same. False: only the guest's answer was heard. */
+static bool hear_either(struct remus_xen_suspend *s, int wait_ms)
 {
 	struct pollfd pfd[2] = {
 		{.fd = xenevtchn_fd(s->events), .events = POLLIN},
-		{.fd = s->taken_us ? -1 : xs_fileno(s->watch), .events = POLLIN},
+		{.fd = s->watching && !s->taken_us ? xs_fileno(s->watch) : -1, .events = POLLIN},
 	};
 
 	if (poll(pfd, 2, wait_ms) < 1)
-		return;
+		return true;
+	if (pfd[1].revents)
+		remus_xen_suspend_hear(s);
 	if (pfd[0].revents)
-		drain(s, 0);
-	remus_xen_suspend_hear(s);
+		take_signal(s);
+	return pfd[0].revents;
 }
 
+/* It ran when last looked at. 1 = it has stopped, 0 = it still runs at @until. */
 static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info, struct remus_error *err)
 {
 	for (;;) {
-		int rc = stopped(s, info, err);
-		uint64_t now = remus_now_us();
-		if (rc || now >= until)
-			return rc;
-		if (!s->events) {
+		uint64_t now = remus_now_us(), left = now < until ? (until - now) / 1000 + 1 : 0;
+		if (left && s->events) {
+			if (!hear_either(s, left < RECHECK_MS ? (int)left : RECHECK_MS))
+				continue;
+		} else if (left) {
 			usleep(1000);
 			remus_xen_suspend_hear(s);
-			continue;
 		}
-		uint64_t left = (until - now) / 1000 + 1;
-		hear_either(s, left < RECHECK_MS ? (int)left : RECHECK_MS);
+		int rc = stopped(s, info, err);
+		if (rc || !left)
+			return rc;
 	}
 }
 
@@ -289,6 +313,19 @@ static void note_time(uint64_t *usual, uint64_t took)
 	*usual = *usual ? (*usual * 7 + took) / 8 : took;
 }
 
+/* When a guest that nobody heard answer, and that stood still at @now, began to: after as long as is usual, or, if it
+ * was all faster than that, after the usual share. */
+static uint64_t reckoned(const struct remus_xen_suspend *s, uint64_t now)
+{
+	uint64_t took = now - s->requested_us, usual = s->usual_us;
+
+	if (!usual || !s->usual_stop_us)
+		return 0;
+	if (took < s->usual_stop_us)
+		usual = usual * took / s->usual_stop_us;
+	return s->requested_us + (usual < took ? usual : took);
+}
+
 /* It has stopped. When it began to is only known if its answer was heard as it came, and not found here afterwards. */
 static void note_stop(struct remus_xen_suspend *s, bool heard_late)
 {
@@ -304,10 +341,9 @@ static void note_stop(struct remus_xen_suspend *s, bool heard_late)
 		    heard_late ? " (heard late)" : "", (long long)(now - s->requested_us));
 	if (s->taken_us && !heard_late)
 		note_time(&s->usual_us, s->taken_us - s->requested_us);
-	if (s->taken_us)
-		s->began_us = s->taken_us;
-	if ((!s->taken_us || heard_late) && s->requested_us + s->usual_us < now)
-		s->began_us = s->requested_us + s->usual_us;
+	s->began_us = s->taken_us && !heard_late ? s->taken_us : reckoned(s, now);
+	if (s->taken_us && (!s->began_us || s->began_us > s->taken_us))
+		s->began_us = s->taken_us; /* heard too late, but not before it was said */
 	if (!heard_late || !s->usual_stop_us)
 		note_time(&s->usual_stop_us, now - s->requested_us);
 }
@@ -388,6 +424,8 @@ void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 
 	/* a suspend that is told to our channel is not told to xenstored, but anything else that happens meanwhile may
 	 * have made it look */
+	if (!s->requested_us)
+		unwatch_answer(s);
 	if (!s->untold || (s->events && now - s->told_us < TELL_US))
 		return;
 	if (!xs_resume_domain(s->xen->xs, s->domid) && errno != ENOENT) /* it has ended since */

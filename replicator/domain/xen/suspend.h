@@ -43,7 +43,9 @@ struct remus_xen_suspend {
 	struct remus_xen_ring ring; /* while listening */
 	bool others;		    /* an event of somebody else's watch was among them */
 	uint64_t requested_us;	    /* when, 0 = no request is out */
-	unsigned heard;		    /* writes to control/shutdown since: ours, then the guest's answer */
+	unsigned requests;	    /* how many there were */
+	bool watching;		    /* control/shutdown, for the answer to the last of them */
+	unsigned heard;		    /* its watch: for being set, then for the guest's answer */
 	uint64_t taken_us;	    /* when it was heard to answer, 0 = not yet */
 	uint64_t began_us;	    /* when the guest of the last wait() began to freeze */
 	uint64_t resumed_us;	    /* when it was made to go on, 0 = never */
