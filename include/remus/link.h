@@ -48,9 +48,11 @@ struct remus_link_config {
 struct remus_transport;
 struct remus_transport_ops {
 	/* Bytes moved (>0), 0 = EOF (read), -EAGAIN, or another negative errno. The descriptor is non-blocking. After
-	 * -EAGAIN from writev the same bytes come first in the next call. */
+	 * -EAGAIN from writev the same bytes come first in the next call. @more: what is written next follows at once, so
+	 * an end of these that does not fill a packet had better wait for it (a fraction of a second at most). */
 	ssize_t (*read)(struct remus_transport *, void *buf, size_t n, struct remus_error *);
-	ssize_t (*writev)(struct remus_transport *, const struct iovec *, int count, struct remus_error *);
+	ssize_t (*writev)(struct remus_transport *, const struct iovec *, int count, bool more,
+			  struct remus_error *);
 	void (*shutdown)(struct remus_transport *); /* wakes both directions; safe from any thread */
 	void (*close)(struct remus_transport *);    /* frees */
 	int (*fd)(const struct remus_transport *);  /* for poll(2) */

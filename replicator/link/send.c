@@ -100,13 +100,13 @@ static void advance(struct iovec **iov, int *count, size_t n)
 }
 
 /* The slot is held, the mutex isn't. On failure the link is lost (or closing). @iov is used up. */
-static int write_all(struct remus_link *link, struct iovec *iov, int count, bool heart)
+static int write_all(struct remus_link *link, struct iovec *iov, int count, bool more, bool heart)
 {
 	uint64_t stalled_us = remus_now_us() + link->stall_us;
 	struct remus_error why = REMUS_ERROR_INIT;
 
 	for (advance(&iov, &count, 0); count;) {
-		ssize_t n = link->transport->ops->writev(link->transport, iov, count, &why);
+		ssize_t n = link->transport->ops->writev(link->transport, iov, count, more, &why);
 		if (n > 0) {
 			advance(&iov, &count, (size_t)n);
 			stalled_us = remus_now_us() + link->stall_us;
@@ -124,6 +124,12 @@ static int write_all(struct remus_link *link, struct iovec *iov, int count, bool
 	return 0;
 }
 
+/* Another frame follows: the next of its kind, or the COMMIT. Fewer packets, and the backup is woken less often. */
+static bool part_of_epoch(const struct remus_frame_header *h)
+{
+	return h->type == REMUS_FRAME_PAGES || h->type == REMUS_FRAME_STATE;
+}
+
 /* The mutex is held on entry and on return, let go meanwhile. */
 static int transmit_locked(struct remus_link *link, struct remus_frame_header *h, const struct iovec *parts,
 			   size_t count, bool heart)
@@ -135,7 +141,7 @@ static int transmit_locked(struct remus_link *link, struct remus_frame_header *h
 	remus_frame_pack(head, h, parts, count);
 	if (count)
 		memcpy(iov + 1, parts, count * sizeof *parts);
-	int rc = write_all(link, iov, (int)count + 1, heart);
+	int rc = write_all(link, iov, (int)count + 1, part_of_epoch(h), heart);
 	pthread_mutex_lock(&link->lock);
 	if (!rc) {
 		link->spoke_us = remus_now_us();

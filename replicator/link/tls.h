@@ -58,7 +58,7 @@ struct tls_transport {
 };
 
 /* Hand over to the kernel what waits in @out: 0, -EAGAIN or what @lower says. */
-int tls_flush(struct tls_transport *t, struct remus_error *err);
+int tls_flush(struct tls_transport *t, bool more, struct remus_error *err);
 /* From an allocated transport to a session that is up. */
 int tls_handshake(struct tls_transport *t, const char *peer, const char *host, uint64_t deadline_us,
 		  struct remus_error *err);

@@ -223,10 +223,10 @@ static int shake_hands(struct tls_transport *t, uint64_t deadline_us, struct rem
 		int rc = gnutls_handshake(t->session);
 		if (rc < 0 && gnutls_error_is_fatal(rc)) {
 			gnutls_alert_send_appropriate(t->session, rc);
-			tls_flush(t, NULL);
+			tls_flush(t, false, NULL);
 			return no_handshake(t, rc, err);
 		}
-		int flushed = tls_flush(t, err);
+		int flushed = tls_flush(t, false, err);
 		if (flushed < 0 && flushed != -EAGAIN)
 			return flushed;
 		if (rc == GNUTLS_E_SUCCESS && !flushed)

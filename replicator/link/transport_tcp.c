@@ -47,12 +47,13 @@ static ssize_t tcp_read(struct remus_transport *t, void *buf, size_t n, struct r
 	return again(recv(tcp(t)->fd, buf, n, MSG_DONTWAIT), "recv", err);
 }
 
-static ssize_t tcp_writev(struct remus_transport *t, const struct iovec *iov, int count,
+static ssize_t tcp_writev(struct remus_transport *t, const struct iovec *iov, int count, bool more,
 			  struct remus_error *err)
 {
 	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)count};
 
-	return again(sendmsg(tcp(t)->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL), "sendmsg", err);
+	return again(sendmsg(tcp(t)->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0)), "sendmsg",
+		     err);
 }
 
 static void tcp_shutdown(struct remus_transport *t)

@@ -65,11 +65,11 @@ static ssize_t push(gnutls_transport_ptr_t context, const giovec_t *part, int pa
 	return (ssize_t)all;
 }
 
-int tls_flush(struct tls_transport *t, struct remus_error *err)
+int tls_flush(struct tls_transport *t, bool more, struct remus_error *err)
 {
 	while (t->out_at < t->out_end) {
 		struct iovec rest = {t->out + t->out_at, t->out_end - t->out_at};
-		ssize_t n = t->lower->ops->writev(t->lower, &rest, 1, err);
+		ssize_t n = t->lower->ops->writev(t->lower, &rest, 1, more, err);
 		if (n <= 0)
 			return n ? (int)n : -EAGAIN;
 		t->out_at += (size_t)n;
@@ -155,7 +155,7 @@ static int encrypt(struct tls_transport *t, const struct iovec *part, int parts,
 	return 0;
 }
 
-static ssize_t tls_writev(struct remus_transport *base, const struct iovec *iov, int count,
+static ssize_t tls_writev(struct remus_transport *base, const struct iovec *iov, int count, bool more,
 			  struct remus_error *err)
 {
 	struct tls_transport *t = tls(base);
@@ -165,7 +165,7 @@ static ssize_t tls_writev(struct remus_transport *base, const struct iovec *iov,
 	if (!t->pending)
 		rc = encrypt(t, iov, count, err);
 	if (!rc)
-		rc = tls_flush(t, err);
+		rc = tls_flush(t, more, err);
 	if (!rc) {
 		rc = (ssize_t)t->pending;
 		t->pending = 0;
@@ -197,7 +197,7 @@ static void tls_close(struct remus_transport *base)
 
 	if (!atomic_load(&t->down)) {
 		gnutls_bye(t->session, GNUTLS_SHUT_WR);
-		tls_flush(t, NULL);
+		tls_flush(t, false, NULL);
 	}
 	discard(t);
 }

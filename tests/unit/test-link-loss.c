@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include "link_pair.h"
+#include "link_wrap.h"
 
 static const struct remus_link_config patient = {.heartbeat_ms = 20, .dead_ms = PATIENCE_MS};
 static const struct remus_link_config nervous = {.heartbeat_ms = 20, .dead_ms = 100};
@@ -127,61 +128,41 @@ static void what_came_before_the_end_is_kept(void)
 
 /* A transport whose first read finds nothing, and comes back with that only when the link has been lost. */
 struct late_transport {
-	struct remus_transport base, *socket;
+	struct wrapped wrapped;
 	sem_t down;
 	bool read_once; /* the reader's alone */
 };
 
-static struct late_transport *late(const struct remus_transport *t)
-{
-	return (struct late_transport *)(uintptr_t)t;
-}
-
 static ssize_t late_read(struct remus_transport *t, void *buf, size_t n, struct remus_error *err)
 {
-	if (late(t)->read_once)
-		return late(t)->socket->ops->read(late(t)->socket, buf, n, err);
-	late(t)->read_once = true;
-	while (sem_wait(&late(t)->down))
+	struct late_transport *late = (struct late_transport *)t;
+
+	if (late->read_once)
+		return wrapped_read(t, buf, n, err);
+	late->read_once = true;
+	while (sem_wait(&late->down))
 		;
 	return -EAGAIN;
 }
 
-static ssize_t late_writev(struct remus_transport *t, const struct iovec *iov, int count,
-			   struct remus_error *err)
-{
-	return late(t)->socket->ops->writev(late(t)->socket, iov, count, err);
-}
-
 static void late_shutdown(struct remus_transport *t)
 {
-	late(t)->socket->ops->shutdown(late(t)->socket);
-	sem_post(&late(t)->down);
+	wrapped_shutdown(t);
+	sem_post(&((struct late_transport *)t)->down);
 }
-
-static void late_close(struct remus_transport *t)
-{
-	late(t)->socket->ops->close(late(t)->socket);
-}
-
-static int late_fd(const struct remus_transport *t)
-{
-	return late(t)->socket->ops->fd(late(t)->socket);
-}
-
-static const struct remus_transport_ops late_ops = {
-	.read = late_read,
-	.writev = late_writev,
-	.shutdown = late_shutdown,
-	.close = late_close,
-	.fd = late_fd,
-};
 
 /* The reader looks in vain; then the refusal comes, its sender closes, and our own writes fail: all before the
  * reader sees that it looked in vain. */
 static void what_came_since_the_last_look_is_kept(void)
 {
-	struct late_transport t = {.base.ops = &late_ops};
+	static const struct remus_transport_ops ops = {
+		.read = late_read,
+		.writev = wrapped_writev,
+		.shutdown = late_shutdown,
+		.close = wrapped_close,
+		.fd = wrapped_fd,
+	};
+	struct late_transport t = {.wrapped.base.ops = &ops};
 	struct remus_error err = REMUS_ERROR_INIT;
 	struct remus_link *link = NULL;
 	struct remus_frame got;
@@ -190,8 +171,8 @@ static void what_came_since_the_last_look_is_kept(void)
 
 	pair_sockets(fd);
 	sem_init(&t.down, 0, 0);
-	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd[0], &t.socket, &err), 0);
-	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t.base, &patient, &link, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd[0], &t.wrapped.inner, &err), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t.wrapped.base, &patient, &link, &err), 0);
 	size_t n = pair_frame(bytes, 1, REMUS_FRAME_REFUSE, 0, 1, "\1\0\0\0why", 7);
 	CU_ASSERT_EQUAL(write(fd[1], bytes, n), (ssize_t)n);
 	close(fd[1]);

@@ -5,6 +5,7 @@
  */
 #include <pthread.h>
 #include "link_pair.h"
+#include "link_wrap.h"
 
 /* Nothing here may be lost for slowness. */
 static const struct remus_link_config patient = {.heartbeat_ms = 5, .dead_ms = PATIENCE_MS};
@@ -345,12 +346,68 @@ static void close_ends_in_order(void)
 	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(accept(listener, NULL, NULL), &t, &err), 0);
 	CU_ASSERT_EQUAL(send(fd, "unread bytes", 12, 0), 12);
 	shutdown(fd, SHUT_WR);
-	CU_ASSERT_EQUAL(t->ops->writev(t, &part, 1, &err), 4);
+	CU_ASSERT_EQUAL(t->ops->writev(t, &part, 1, false, &err), 4);
 	t->ops->close(t);
 	CU_ASSERT_EQUAL(recv(fd, got, sizeof got, 0), 4);
 	CU_ASSERT_EQUAL(recv(fd, got, sizeof got, 0), 0);
 	close(fd);
 	close(listener);
+}
+
+static uint16_t waits_for_more[8], goes_at_once[8]; /* types of frames, up to a zero */
+
+/* Called by two threads, one at a time: who sends holds the link's slot. */
+static ssize_t noting_writev(struct remus_transport *t, const struct iovec *iov, int count, bool more,
+			     struct remus_error *err)
+{
+	uint16_t type = remus_get_le16((const uint8_t *)iov->iov_base + 6),
+		 *to = more ? waits_for_more : goes_at_once;
+
+	while (*to && *to != type)
+		to++;
+	*to = type;
+	return wrapped_writev(t, iov, count, more, err);
+}
+
+/* An epoch fills packets: the parts of it wait for what follows, its end does not, nor does anything else. */
+static void an_epoch_fills_packets(void)
+{
+	static const struct remus_transport_ops ops = {
+		.read = wrapped_read,
+		.writev = noting_writev,
+		.shutdown = wrapped_shutdown,
+		.close = wrapped_close,
+		.fd = wrapped_fd,
+	};
+	static const uint16_t sent[] = {REMUS_FRAME_HELLO, REMUS_FRAME_PAGES, REMUS_FRAME_STATE,
+					REMUS_FRAME_COMMIT};
+	struct wrapped t = {.base.ops = &ops};
+	struct remus_link *a = NULL;
+	struct remus_frame got;
+	int fd[2];
+
+	pair_sockets(fd);
+	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd[0], &t.inner, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t.base, &patient, &a, NULL), 0);
+	struct remus_link *b = pair_link(fd[1], &patient);
+	remus_link_bind(a, pair_session, 1);
+	remus_link_bind(b, pair_session, 1);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(sent); i++)
+		CU_ASSERT_EQUAL(pair_send(a, sent[i], i, "x", 1, NULL), 0);
+	for (size_t i = 0; i < REMUS_ARRAY_SIZE(sent); i++) {
+		CU_ASSERT_EQUAL_FATAL(pair_await(b, &got, NULL), 1);
+		CU_ASSERT_EQUAL(got.header.type, sent[i]);
+		free(got.payload);
+	}
+	remus_link_close(a);
+	remus_link_close(b);
+	CU_ASSERT_EQUAL(waits_for_more[0], REMUS_FRAME_PAGES);
+	CU_ASSERT_EQUAL(waits_for_more[1], REMUS_FRAME_STATE);
+	CU_ASSERT_EQUAL(waits_for_more[2], 0);
+	bool committed = false;
+	for (const uint16_t *type = goes_at_once; *type; type++)
+		committed = committed || *type == REMUS_FRAME_COMMIT;
+	CU_ASSERT(committed);
 }
 
 static const struct unit_case cases[] = {
@@ -362,6 +419,7 @@ static const struct unit_case cases[] = {
 	{"binding races with heartbeats", binding_races_with_heartbeats},
 	{"clocks are told", clocks_are_told},
 	{"optional unknown frames are skipped", optional_unknown_frames_are_skipped},
+	{"an epoch fills packets", an_epoch_fills_packets},
 	{"close lets everything out", close_lets_everything_out},
 	{"close ends in order", close_ends_in_order},
 };

@@ -51,7 +51,7 @@ static int probe(struct tls_end *from, struct tls_end *to, struct remus_error *e
 	struct iovec part = {(void *)"x", 1};
 	char got = 0;
 
-	CU_ASSERT_EQUAL(from->transport->ops->writev(from->transport, &part, 1, NULL), 1);
+	CU_ASSERT_EQUAL(from->transport->ops->writev(from->transport, &part, 1, false, NULL), 1);
 	for (uint64_t until = remus_now_us() + 20000000u; remus_now_us() < until;) {
 		ssize_t n = to->transport->ops->read(to->transport, &got, 1, err);
 		if (n != -EAGAIN)
@@ -380,7 +380,7 @@ static void partial_writes(void)
 	for (size_t sent = 0; sent < ALL;) {
 		size_t left = ALL - sent < PIECE ? ALL - sent : PIECE, first = left / 7;
 		struct iovec part[3] = {{data + sent, first}, {NULL, 0}, {data + sent + first, left - first}};
-		ssize_t n = client.transport->ops->writev(client.transport, part, 3, NULL);
+		ssize_t n = client.transport->ops->writev(client.transport, part, 3, false, NULL);
 		if (n == -EAGAIN) {
 			struct pollfd p = {.fd = client.transport->ops->fd(client.transport),
 					   .events = POLLOUT};
@@ -418,7 +418,7 @@ static void *send_all(void *context)
 	for (size_t sent = 0; sent < ALL && !s->failed;) {
 		struct iovec part = {(void *)(uintptr_t)(s->data + sent),
 				     ALL - sent < PIECE ? ALL - sent : PIECE};
-		ssize_t n = s->to->ops->writev(s->to, &part, 1, NULL);
+		ssize_t n = s->to->ops->writev(s->to, &part, 1, false, NULL);
 		if (n == -EAGAIN) {
 			struct pollfd p = {.fd = s->to->ops->fd(s->to), .events = POLLOUT};
 			poll(&p, 1, 1000);
