@@ -17,6 +17,7 @@
 #include <xenstore.h>
 #include <xen/sched.h>
 #include "remus/bitmap.h"
+#include "remus/util.h"
 
 struct fake_xen *fake;
 static int fake_fd = -1;
@@ -137,6 +138,7 @@ static void guest_goes_on(void)
 	} else if (++fake->waited > fake->slow) {
 		fake->control[0] = 0;
 		fake->writes++;
+		fake->taken_us = remus_now_us();
 	}
 }
 

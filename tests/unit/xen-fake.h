@@ -35,6 +35,7 @@ struct fake_xen {
 	unsigned
 		slow; /* so often it is looked at before it takes up a suspend, and once more before it stands */
 	unsigned waited, watches;
+	uint64_t taken_us; /* when it took up the last one of these */
 	bool shutdown, log_dirty, never_suspends, no_shadow;
 	char mark[64], control[32];
 	unsigned writes;      /* to control, by whomever */

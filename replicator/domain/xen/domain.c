@@ -298,11 +298,11 @@ static enum remus_domain_event domain_next_event(struct remus_domain *base, char
 
 	if (d->over)
 		return REMUS_DOMAIN_NONE;
-	remus_xen_suspend_hear(&d->suspend);
-	look = look || d->suspend.others;
-	d->suspend.others = false;
+	remus_xen_answer_hear(&d->suspend.answer);
+	look = look || d->suspend.answer.others;
+	d->suspend.answer.others = false;
 	remus_xen_suspend_tell(&d->suspend);
-	remus_xen_suspend_settle(&d->suspend, d->suspend.usual_stop_us + STALE_ASK_US);
+	remus_xen_suspend_settle(&d->suspend, d->suspend.answer.usual_stop_us + STALE_ASK_US);
 	leave_to_others(d);
 	if (look) {
 		enum remus_domain_event event = ended(d, why);

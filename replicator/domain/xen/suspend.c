@@ -14,9 +14,7 @@
 #include "remus/util.h"
 
 #define TELL_US	   1000000u
-#define ASKED	   "asked/" /* the tokens of our watches, with a number */
-#define LISTEN_TO  8	    /* of so many requests one is followed up to the guest's answer */
-#define RECHECK_MS 100	    /* a signal that got lost costs this much */
+#define RECHECK_MS 100	 /* a signal that got lost costs this much */
 #define SETTLE_US  8000u /* between two looks at a guest that must catch up: each costs it processor time */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
@@ -79,61 +77,12 @@ int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid,
 int remus_xen_suspend_open(struct remus_xen_suspend *s, const struct remus_xen_handles *xen,
 			   struct xs_handle *watch, uint32_t domid, struct remus_error *err)
 {
-	*s = (struct remus_xen_suspend){.xen = xen, .watch = watch, .domid = domid};
+	*s = (struct remus_xen_suspend){
+		.xen = xen,
+		.domid = domid,
+		.answer = {.xen = xen, .events = watch, .domid = domid},
+	};
 	return remus_xen_suspend_check(xen, domid, err);
-}
-
-static void token(const struct remus_xen_suspend *s, char out[32])
-{
-	snprintf(out, 32, ASKED "%u", s->requests);
-}
-
-/*
- * The watch fires once for being set; then for the guest's answer, whatever is in it: that it has stopped is asked of
- * the hypervisor, this only tells when it began to. What an earlier request's watch has left doesn't count.
- */
-void remus_xen_suspend_hear(struct remus_xen_suspend *s)
-{
-	char **fired, now[32];
-
-	token(s, now);
-	while ((fired = xs_check_watch(s->watch))) {
-		bool ours = !strncmp(fired[XS_WATCH_TOKEN], ASKED, strlen(ASKED));
-		bool counts = s->watching && !strcmp(fired[XS_WATCH_TOKEN], now);
-		free(fired);
-		if (!ours)
-			s->others = true;
-		else if (counts && ++s->heard == 2 && s->requested_us)
-			s->taken_us = remus_now_us();
-	}
-}
-
-/*
- * How long a guest takes to answer changes slowly, and each answer that is heard of costs xenstored and us as much as
- * a third of the request: so only some are. When it began to freeze is reckoned for the others.
- */
-static void watch_answer(struct remus_xen_suspend *s)
-{
-	char path[64], now[32];
-
-	if (s->requests++ % LISTEN_TO || s->watching)
-		return;
-	control_path(s, "shutdown", path);
-	token(s, now);
-	s->heard = 0;
-	s->watching = xs_watch(s->watch, path, now);
-}
-
-static void unwatch_answer(struct remus_xen_suspend *s)
-{
-	char path[64], now[32];
-
-	if (!s->watching)
-		return;
-	control_path(s, "shutdown", path);
-	token(s, now);
-	xs_unwatch(s->watch, path, now);
-	s->watching = false;
 }
 
 void remus_xen_suspend_listen(struct remus_xen_suspend *s)
@@ -161,7 +110,8 @@ void remus_xen_suspend_unlisten(struct remus_xen_suspend *s)
 	if (!s->listening)
 		return;
 	s->listening = false;
-	unwatch_answer(s);
+	remus_xen_answer_over(&s->answer);
+	remus_xen_answer_rest(&s->answer);
 	remus_xen_ring_close(&s->ring);
 	if (!s->events)
 		return;
@@ -209,11 +159,10 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 	char other[32];
 	int rc = 0;
 
-	if (s->requested_us)
+	if (s->answer.requested_us)
 		return 0;
 	remus_xen_suspend_tell(s);
-	s->taken_us = 0;
-	s->requested_us = remus_now_us();
+	uint64_t now = remus_now_us();
 	for (int waited = 0; waited <= FOREIGN_MS; waited++) {
 		rc = ask_instead(s, "", "suspend", other, err);
 		if (rc || !strcmp(other, "suspend"))
@@ -224,11 +173,9 @@ int remus_xen_suspend_request(struct remus_xen_suspend *s, struct remus_error *e
 		rc = remus_fail(err, -EBUSY, "domain %u was asked to \"%s\" and has not taken that up",
 				s->domid, other);
 	if (rc < 0)
-		s->requested_us = 0;
-	else if (s->listening)
-		watch_answer(
-			s); /* one who answered before it is heard is one of those who aren't listened to */
-	return rc < 0 ? rc : 0;
+		return rc;
+	remus_xen_answer_asked(&s->answer, now, s->listening);
+	return 0;
 }
 
 bool remus_xen_suspend_settled(const struct remus_xen_suspend *s)
@@ -256,13 +203,14 @@ static bool hear_either(struct remus_xen_suspend *s, int wait_ms)
 {
 	struct pollfd pfd[2] = {
 		{.fd = xenevtchn_fd(s->events), .events = POLLIN},
-		{.fd = s->watching && !s->taken_us ? xs_fileno(s->watch) : -1, .events = POLLIN},
+		{.fd = s->answer.watching && !s->answer.taken_us ? xs_fileno(s->answer.events) : -1,
+		 .events = POLLIN},
 	};
 
 	if (poll(pfd, 2, wait_ms) < 1)
 		return true;
 	if (pfd[1].revents)
-		remus_xen_suspend_hear(s);
+		remus_xen_answer_hear(&s->answer);
 	if (pfd[0].revents)
 		take_signal(s);
 	return pfd[0].revents;
@@ -272,13 +220,15 @@ static bool hear_either(struct remus_xen_suspend *s, int wait_ms)
 static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info, struct remus_error *err)
 {
 	for (;;) {
-		uint64_t now = remus_now_us(), left = now < until ? (until - now) / 1000 + 1 : 0;
+		uint64_t now = remus_now_us(), look = remus_xen_answer_look(&s->answer, now),
+			 then = look < until ? look : until;
+		uint64_t left = now < until ? (then > now ? then - now : 0) / 1000 + 1 : 0;
 		if (left && s->events) {
 			if (!hear_either(s, left < RECHECK_MS ? (int)left : RECHECK_MS))
 				continue;
 		} else if (left) {
 			usleep(1000);
-			remus_xen_suspend_hear(s);
+			remus_xen_answer_hear(&s->answer);
 		}
 		int rc = stopped(s, info, err);
 		if (rc || !left)
@@ -308,67 +258,42 @@ void remus_xen_suspend_inherit(struct remus_xen_suspend *s)
 		expect_late(s); /* if it was asked at all: that can't be told */
 }
 
-static void note_time(uint64_t *usual, uint64_t took)
+/* It has stopped. @late: that was found, not waited for. */
+static void note_stop(struct remus_xen_suspend *s, bool late)
 {
-	*usual = *usual ? (*usual * 7 + took) / 8 : took;
-}
-
-/* When a guest that nobody heard answer, and that stood still at @now, began to: after as long as is usual, or, if it
- * was all faster than that, after the usual share. */
-static uint64_t reckoned(const struct remus_xen_suspend *s, uint64_t now)
-{
-	uint64_t took = now - s->requested_us, usual = s->usual_us;
-
-	if (!usual || !s->usual_stop_us)
-		return 0;
-	if (took < s->usual_stop_us)
-		usual = usual * took / s->usual_stop_us;
-	return s->requested_us + (usual < took ? usual : took);
-}
-
-/* It has stopped. When it began to is only known if its answer was heard as it came, and not found here afterwards. */
-static void note_stop(struct remus_xen_suspend *s, bool heard_late)
-{
+	const struct remus_xen_answer *a = &s->answer;
 	uint64_t now = remus_now_us();
 
-	s->began_us = 0;
-	if (!s->requested_us)
-		return; /* a killed engine left it so */
-	remus_debug("suspend: asked %lld us after the resume, taken up %lld us later%s, stopped %lld us "
-		    "after it was asked",
-		    (long long)(s->requested_us - s->resumed_us),
-		    s->taken_us ? (long long)(s->taken_us - s->requested_us) : -1LL,
-		    heard_late ? " (heard late)" : "", (long long)(now - s->requested_us));
-	if (s->taken_us && !heard_late)
-		note_time(&s->usual_us, s->taken_us - s->requested_us);
-	s->began_us = s->taken_us && !heard_late ? s->taken_us : reckoned(s, now);
-	if (s->taken_us && (!s->began_us || s->began_us > s->taken_us))
-		s->began_us = s->taken_us; /* heard too late, but not before it was said */
-	if (!heard_late || !s->usual_stop_us)
-		note_time(&s->usual_stop_us, now - s->requested_us);
+	s->began_us = remus_xen_answer_stopped(&s->answer, now, late);
+	if (a->requested_us)
+		remus_debug("suspend: asked %lld us after the resume, taken up %lld us later%s, stopped %lld "
+			    "us after it was asked",
+			    (long long)(a->requested_us - s->resumed_us),
+			    s->began_us ? (long long)(s->began_us - a->requested_us) : -1LL,
+			    a->taken_us && !late ? "" : " (reckoned)", (long long)(now - a->requested_us));
 }
 
 int remus_xen_suspend_wait(struct remus_xen_suspend *s, xc_dominfo_t *info, struct remus_error *err)
 {
-	bool taken = s->taken_us != 0;
+	bool taken = s->answer.taken_us != 0;
 	int rc = stopped(s, info, err); /* it was asked ahead, or a killed engine left it so */
 	bool was_stopped = rc > 0;
 
-	while (rc == 0 && !s->requested_us && !remus_xen_suspend_settled(s))
+	while (rc == 0 && !s->answer.requested_us && !remus_xen_suspend_settled(s))
 		usleep(SETTLE_US);
 	if (rc == 0)
 		rc = remus_xen_suspend_request(s, err);
 	if (rc == 0)
-		rc = await(s, s->requested_us + REMUS_XEN_SUSPEND_MS * 1000u, info, err);
+		rc = await(s, s->answer.requested_us + REMUS_XEN_SUSPEND_MS * 1000u, info, err);
 	if (rc == 0 && !call_off(s)) {
 		rc = await(s, remus_now_us() + REMUS_XEN_GRACE_MS * 1000u, info, err);
 		if (rc == 0)
 			expect_late(s);
 	}
-	remus_xen_suspend_hear(s);
+	remus_xen_answer_hear(&s->answer);
 	if (rc > 0)
 		note_stop(s, was_stopped && !taken);
-	s->requested_us = 0;
+	remus_xen_answer_over(&s->answer);
 	if (rc > 0)
 		return 0;
 	return rc < 0 ? rc
@@ -424,8 +349,7 @@ void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 
 	/* a suspend that is told to our channel is not told to xenstored, but anything else that happens meanwhile may
 	 * have made it look */
-	if (!s->requested_us)
-		unwatch_answer(s);
+	remus_xen_answer_rest(&s->answer);
 	if (!s->untold || (s->events && now - s->told_us < TELL_US))
 		return;
 	if (!xs_resume_domain(s->xen->xs, s->domid) && errno != ENOENT) /* it has ended since */
@@ -438,8 +362,8 @@ void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
 {
 	xc_dominfo_t info;
 
-	if (s->requested_us && remus_now_us() - s->requested_us >= older_us) {
-		s->requested_us = 0;
+	if (s->answer.requested_us && remus_now_us() - s->answer.requested_us >= older_us) {
+		remus_xen_answer_over(&s->answer);
 		bool taken = !call_off(s);
 		if (taken)
 			expect_late(s);
@@ -455,5 +379,5 @@ void remus_xen_suspend_settle(struct remus_xen_suspend *s, uint64_t older_us)
 
 uint64_t remus_xen_suspend_lead(const struct remus_xen_suspend *s)
 {
-	return s->usual_us;
+	return s->answer.usual_us;
 }

@@ -10,16 +10,17 @@
  * faults). While there is such a channel Xen tells nobody else, so it is there only while a guest is protected:
  * otherwise `xl save` would wait for ever (I13).
  *
- * A request can be made ahead of the pause, so that the time until the guest takes it up (it answers by emptying
- * control/shutdown, and begins to freeze) overlaps with its running; but not while the guest is behind with
- * what earlier ones left (ring.h). A request that nobody waits for is called off, also that of an engine that was killed (I8). One of somebody else's, a
- * shutdown or a reboot, is never overwritten.
+ * A request can be made ahead of the pause, so that the time until the guest takes it up (answer.h) overlaps with its
+ * running; but not while the guest is behind with what earlier ones left (ring.h). A request that nobody waits for is
+ * called off, also that of an engine that was killed (I8). One of somebody else's, a shutdown or a reboot, is never
+ * overwritten.
  */
 #ifndef REMUS_XEN_SUSPEND_H
 #define REMUS_XEN_SUSPEND_H
 
 #include <stdbool.h>
 #include <xenevtchn.h>
+#include "answer.h"
 #include "handles.h"
 #include "ring.h"
 #include "vcpus.h"
@@ -33,36 +34,25 @@
 struct remus_xen_suspend {
 	const struct remus_xen_handles *xen;
 	uint32_t domid;
-	struct remus_xen_vcpus
-		*vcpus; /* through which a guest of this kind is made to go on, NULL = by libxenguest */
-	xenevtchn_handle *events; /* NULL = polling */
+	struct remus_xen_vcpus *vcpus; /* that make an HVM or PVH guest go on, NULL = libxenguest does */
+	xenevtchn_handle *events;      /* NULL = polling */
 	evtchn_port_t port;
 	char note[256]; /* why polling, or "" */
 	bool listening;
-	struct xs_handle *watch;    /* whose events hear() reads: control/shutdown's and others */
-	struct remus_xen_ring ring; /* while listening */
-	bool others;		    /* an event of somebody else's watch was among them */
-	uint64_t requested_us;	    /* when, 0 = no request is out */
-	unsigned requests;	    /* how many there were */
-	bool watching;		    /* control/shutdown, for the answer to the last of them */
-	unsigned heard;		    /* its watch: for being set, then for the guest's answer */
-	uint64_t taken_us;	    /* when it was heard to answer, 0 = not yet */
-	uint64_t began_us;	    /* when the guest of the last wait() began to freeze */
-	uint64_t resumed_us;	    /* when it was made to go on, 0 = never */
-	uint64_t usual_us;	    /* request to answer, a running mean */
-	uint64_t usual_stop_us;	    /* request to stopped */
-	uint64_t told_us;	    /* when xenstored was told of a resume */
-	bool untold;		    /* it was resumed, xenstored doesn't know yet */
+	struct remus_xen_answer answer; /* of the request that is out */
+	struct remus_xen_ring ring;	/* while listening */
+	uint64_t began_us;		/* when the guest of the last wait() began to freeze, 0 = not known */
+	uint64_t resumed_us;		/* when it was made to go on, 0 = never */
+	uint64_t told_us;		/* when xenstored was told of a resume */
+	bool untold;			/* it was resumed, xenstored doesn't know yet */
 	uint64_t late_until; /* it took up a request that was given up and may stop until then; 0 = none */
 };
 
 /* Does the guest say that it can be suspended? */
 int remus_xen_suspend_check(const struct remus_xen_handles *xen, uint32_t domid, struct remus_error *err);
-/* It must. Nothing of it is changed. @watch: a connection to xenstored whose events hear() reads, all of them. */
+/* It must. Nothing of it is changed. @watch: a connection to xenstored whose events the answer reads, all of them. */
 int remus_xen_suspend_open(struct remus_xen_suspend *suspend, const struct remus_xen_handles *xen,
 			   struct xs_handle *watch, uint32_t domid, struct remus_error *err);
-/* Read the events that are there. */
-void remus_xen_suspend_hear(struct remus_xen_suspend *suspend);
 /* Have the hypervisor tell us from here on; where that fails `note` says why. */
 void remus_xen_suspend_listen(struct remus_xen_suspend *suspend);
 /* No more: it tells whoever else waits for a suspend. */
