@@ -25,6 +25,7 @@
 
 #include "keeper.h"
 #include "keeper_nics.h"
+#include "keeper_warm.h"
 #include <libxl_utils.h>
 #include "libxl_log.h"
 #include "libxl_wait.h"
@@ -174,6 +175,7 @@ static void follow_building(struct keeper *k)
 	}
 	k->told_domid = true;
 	say(k, "domid %u", k->domid);
+	remus_xen_keeper_warm(remus_xen_libxl_log());
 }
 
 static int destroy(struct keeper *k, int ms)
