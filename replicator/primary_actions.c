@@ -45,7 +45,7 @@ void primary_publish(struct primary *p)
 	shell_samples_quantiles(&p->own, &s->own);
 	shell_samples_quantiles(&p->commit, &s->commit);
 	if (epochs) {
-		s->parts.stop = p->sums.stop / epochs;
+		s->parts.stop = p->pauses_known ? p->sums.stop / p->pauses_known : 0;
 		s->parts.save = p->sums.save / epochs;
 		s->parts.scan = p->sums.scan / epochs;
 		s->parts.copy = p->sums.copy / epochs;
@@ -198,7 +198,8 @@ static int do_pause(struct primary *p, struct remus_error *err)
 	if (rc == 0)
 		rc = d->ops->pause(d, err);
 	p->stopped_us = remus_now_us();
-	uint64_t began = rc == 0 && d->ops->pause_began ? d->ops->pause_began(d) : 0;
+	p->pause_reckoned = false;
+	uint64_t began = rc == 0 && d->ops->pause_began ? d->ops->pause_began(d, &p->pause_reckoned) : 0;
 	if (began > p->resumed_us) /* asked ahead, it stopped earlier; or it ran on until it was ready */
 		p->pause_begin_us = began;
 	p->capture->parts.stop = p->stopped_us - p->pause_begin_us;
@@ -231,9 +232,12 @@ static void count_epoch(struct primary *p)
 {
 	const struct remus_pause_parts *parts = &p->capture->parts;
 
-	shell_samples_add(&p->pause, p->resumed_us - p->pause_begin_us);
+	if (!p->pause_reckoned) {
+		shell_samples_add(&p->pause, p->resumed_us - p->pause_begin_us);
+		p->sums.stop += parts->stop;
+		p->pauses_known++;
+	}
 	shell_samples_add(&p->own, p->resumed_us - p->stopped_us);
-	p->sums.stop += parts->stop;
 	p->sums.save += parts->save;
 	p->sums.scan += parts->scan;
 	p->sums.copy += parts->copy;

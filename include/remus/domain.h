@@ -135,11 +135,12 @@ struct remus_domain_ops {
 	 * that. false: the guest isn't ready to be asked, try again some milliseconds later. The backend calls it off by
 	 * itself when no pause() follows (track_stop(), close(), or soon after: next_event()).
 	 * pause_began(): when the guest of the last pause() began to stand still (remus_now_us()), 0 = as it was called.
+	 * *reckoned: nobody saw that, it is an estimate from the times that were seen; false before the call.
 	 * went_on(): when that of the last resume() went on, which may be well before that returned.
 	 */
 	uint64_t (*pause_lead)(struct remus_domain *);
 	bool (*prepare_pause)(struct remus_domain *);
-	uint64_t (*pause_began)(struct remus_domain *);
+	uint64_t (*pause_began)(struct remus_domain *, bool *reckoned);
 	uint64_t (*went_on)(struct remus_domain *);
 	/* Stop the vCPUs; on return no guest instruction runs and no device writes guest memory or sends. */
 	int (*pause)(struct remus_domain *, struct remus_error *err);

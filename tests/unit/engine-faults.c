@@ -109,6 +109,11 @@ static int pause_it(struct remus_domain *d, struct remus_error *err)
 {
 	FAULTY(d, CALL_PAUSE, of(d)->inner->ops->pause(of(d)->inner, err));
 }
+static uint64_t pause_began(struct remus_domain *d, bool *reckoned)
+{
+	*reckoned = of(d)->faults->reckoned;
+	return 0;
+}
 static int resume_it(struct remus_domain *d, struct remus_error *err)
 {
 	FAULTY(d, CALL_RESUME, of(d)->inner->ops->resume(of(d)->inner, err));
@@ -157,6 +162,7 @@ static const struct remus_domain_ops faulty_ops = {
 	.track_changed = track_changed,
 	.track_stop = track_stop,
 	.pause = pause_it,
+	.pause_began = pause_began,
 	.resume = resume_it,
 	.save_state = save_state,
 	.copy = copy,

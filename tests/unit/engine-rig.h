@@ -136,6 +136,7 @@ struct rig_faults {
 	bool after;		   /* the work is done, and then the call fails */
 	unsigned every[RIG_CALLS]; /* each k-th call of a kind; 0 = never */
 	bool then_resume;	   /* the resume after a failure fails, too */
+	bool reckoned;		   /* nobody sees when the guest begins to stop */
 	bool lazy;		   /* tracking reports a page again and again (track_changed() in domain.h) */
 	_Atomic unsigned told;	   /* how often it was told what had changed */
 	unsigned calls[RIG_CALLS], pending_resume;

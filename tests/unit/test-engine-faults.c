@@ -100,6 +100,20 @@ static void lazy_tracking(void)
 	CU_ASSERT(atomic_load(&faults.told) > 4 * HITS);
 }
 
+/* Pauses whose beginning nobody saw are in no quantile. */
+static void reckoned_pauses(void)
+{
+	struct rig_faults faults = {.reckoned = true};
+	struct rig *r = rig_protected(&(struct rig_options){.faults = &faults});
+
+	CU_ASSERT_FATAL(up_wait_committed(&r->primary, up_status(&r->primary).epochs_committed + 20));
+	struct remus_status status = up_status(&r->primary);
+	CU_ASSERT_EQUAL(status.pause.max, 0);
+	CU_ASSERT_EQUAL(status.parts.stop, 0);
+	CU_ASSERT(status.own.max > 0);
+	rig_end(r);
+}
+
 /* The capture fails, and the guest can't be woken at the first attempt. */
 static void copy_fails_then_resume(void)
 {
@@ -194,6 +208,7 @@ static const struct unit_case cases[] = {
 	{"resume works, and fails", resume_succeeds_and_fails},
 	{"many things fail", many_fail},
 	{"pages that stay in the dirty set", lazy_tracking},
+	{"pauses of which nobody saw the beginning", reckoned_pauses},
 	{"copy fails, then resume", copy_fails_then_resume},
 	{"resume never works", never_resumes},
 	{"given up after many failures", given_up_after_many},

@@ -8,7 +8,7 @@
 #include "remus/util.h"
 
 #define ASKED	  "asked/" /* the tokens of our watches, with the request's number */
-#define LISTEN_TO 8
+#define LISTEN_US 200000u  /* between two that are listened to */
 #define KEY	  "control/shutdown"
 
 struct watch {
@@ -29,9 +29,11 @@ void remus_xen_answer_asked(struct remus_xen_answer *a, uint64_t now, bool liste
 	a->requested_us = now;
 	a->taken_us = a->open_us = 0;
 	a->look_us = now + a->usual_stop_us + a->usual_stop_us / 2;
-	if (!listen || a->requests++ % LISTEN_TO)
+	a->requests++;
+	if (!listen || now < a->listened_us + LISTEN_US)
 		return;
 	struct watch w = watch_of(a);
+	a->listened_us = now;
 	a->heard = 0;
 	a->watching = xs_watch(a->events, w.path,
 			       w.token); /* not the first: who has answered by now is not heard */

@@ -5,8 +5,8 @@
  * early to ask.
  *
  * How long a guest takes to answer changes slowly, and to hear of an answer costs xenstored and us as much as a third of
- * the request. So one answer of eight is listened to, by a watch; when the others came is reckoned from those, and a
- * guest that is slower than usual is looked at, so that a late answer isn't taken for a long freeze.
+ * the request. So at most five a second are listened to, by a watch; when the others came is reckoned from those, and
+ * a guest that is slower than usual is looked at, so that a late answer isn't taken for a long freeze.
  */
 #ifndef REMUS_XEN_ANSWER_H
 #define REMUS_XEN_ANSWER_H
@@ -20,6 +20,7 @@ struct remus_xen_answer {
 	uint32_t domid;
 	bool others;		/* an event of somebody else's watch was among them */
 	unsigned requests;	/* how many there were */
+	uint64_t listened_us;	/* the last one that was listened to; 0 = none yet */
 	bool watching;		/* for the answer to the last of them */
 	unsigned heard;		/* its watch: for being set, then for the answer */
 	uint64_t requested_us;	/* when the guest was asked, 0 = no request is out */

@@ -227,8 +227,9 @@ static bool domain_prepare_pause(struct remus_domain *base)
 	return true;
 }
 
-static uint64_t domain_pause_began(struct remus_domain *base)
+static uint64_t domain_pause_began(struct remus_domain *base, bool *reckoned)
 {
+	*reckoned = of(base)->suspend.began_reckoned;
 	return of(base)->suspend.began_us;
 }
 

@@ -265,6 +265,7 @@ static void note_stop(struct remus_xen_suspend *s, bool late)
 	uint64_t now = remus_now_us();
 
 	s->began_us = remus_xen_answer_stopped(&s->answer, now, late);
+	s->began_reckoned = !a->taken_us;
 	if (a->requested_us)
 		remus_debug("suspend: asked %lld us after the resume, taken up %lld us later%s, stopped %lld "
 			    "us after it was asked",

@@ -42,6 +42,7 @@ struct remus_xen_suspend {
 	struct remus_xen_answer answer; /* of the request that is out */
 	struct remus_xen_ring ring;	/* while listening */
 	uint64_t began_us;		/* when the guest of the last wait() began to freeze, 0 = not known */
+	bool began_reckoned;		/* nobody saw it */
 	uint64_t resumed_us;		/* when it was made to go on, 0 = never */
 	uint64_t told_us;		/* when xenstored was told of a resume */
 	bool untold;			/* it was resumed, xenstored doesn't know yet */
