@@ -32,8 +32,7 @@ struct primary {
 	struct shell_share paused;
 	struct shell_clock clock;
 	struct remus_pause_parts sums;
-	bool pause_reckoned;   /* when the guest began to stop was not seen: no figure for a quantile */
-	uint64_t pauses_known; /* whose was; of those is the sum of stops */
+	bool pause_reckoned; /* when the guest began to stop was not seen: it is in no quantile, nor in the sum of stops */
 	uint64_t pages_sum;
 	uint64_t passed; /* frames that the buffer had let straight through when it began to hold */
 	char end_text[REMUS_REASON_MAX];

@@ -32,7 +32,7 @@ void primary_publish(struct primary *p)
 	struct remus_status *s = &p->status;
 	struct remus_encoder_stats encoder;
 	uint64_t now = remus_now_us();
-	uint64_t epochs = p->pause.count;
+	uint64_t epochs = p->own.count, known = p->pause.count;
 
 	s->role = "primary";
 	s->state = remus_primary_word(&p->machine);
@@ -45,7 +45,7 @@ void primary_publish(struct primary *p)
 	shell_samples_quantiles(&p->own, &s->own);
 	shell_samples_quantiles(&p->commit, &s->commit);
 	if (epochs) {
-		s->parts.stop = p->pauses_known ? p->sums.stop / p->pauses_known : 0;
+		s->parts.stop = known ? p->sums.stop / known : 0;
 		s->parts.save = p->sums.save / epochs;
 		s->parts.scan = p->sums.scan / epochs;
 		s->parts.copy = p->sums.copy / epochs;
@@ -235,7 +235,6 @@ static void count_epoch(struct primary *p)
 	if (!p->pause_reckoned) {
 		shell_samples_add(&p->pause, p->resumed_us - p->pause_begin_us);
 		p->sums.stop += parts->stop;
-		p->pauses_known++;
 	}
 	shell_samples_add(&p->own, p->resumed_us - p->stopped_us);
 	p->sums.save += parts->save;

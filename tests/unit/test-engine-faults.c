@@ -111,6 +111,8 @@ static void reckoned_pauses(void)
 	CU_ASSERT_EQUAL(status.pause.max, 0);
 	CU_ASSERT_EQUAL(status.parts.stop, 0);
 	CU_ASSERT(status.own.max > 0);
+	CU_ASSERT(status.dirty_mean > 0 &&
+		  status.dirty_mean < 1024); /* all that doesn't hang on it is of all epochs */
 	rig_end(r);
 }
 
