@@ -8,7 +8,7 @@
 #include "remus/util.h"
 
 #define ASKED	  "asked/" /* the tokens of our watches, with the request's number */
-#define LISTEN_US 200000u  /* between two that are listened to */
+#define LISTEN_US 1000000u /* between two that are listened to */
 #define KEY	  "control/shutdown"
 
 struct watch {

@@ -5,7 +5,7 @@
  * early to ask.
  *
  * How long a guest takes to answer changes slowly, and to hear of an answer costs xenstored and us as much as a third of
- * the request. So at most five a second are listened to, by a watch; when the others came is reckoned from those, and
+ * the request. So at most one a second is listened to, by a watch; when the others came is reckoned from those, and
  * a guest that is slower than usual is looked at, so that a late answer isn't taken for a long freeze.
  */
 #ifndef REMUS_XEN_ANSWER_H
