@@ -4,6 +4,7 @@
 #define REMUS_TEST_LINK_WRAP_H
 
 #include "remus/link.h"
+#include "unit.h"
 
 struct wrapped {
 	struct remus_transport base, *inner;
@@ -39,6 +40,26 @@ static inline void wrapped_close(struct remus_transport *t)
 static inline int wrapped_fd(const struct remus_transport *t)
 {
 	return inner(t)->ops->fd(inner(t));
+}
+
+/* For a copy of its own, with other functions in the place of some. */
+static const struct remus_transport_ops wrapped_ops = {
+	.read = wrapped_read,
+	.writev = wrapped_writev,
+	.shutdown = wrapped_shutdown,
+	.close = wrapped_close,
+	.fd = wrapped_fd,
+};
+
+/* A link on @t, whose ops are set, around the socket @fd. */
+static inline struct remus_link *wrapped_link(struct wrapped *t, int fd,
+					      const struct remus_link_config *config)
+{
+	struct remus_link *link = NULL;
+
+	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd, &t->inner, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t->base, config, &link, NULL), 0);
+	return link;
 }
 
 #endif

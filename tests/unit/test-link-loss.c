@@ -155,24 +155,18 @@ static void late_shutdown(struct remus_transport *t)
  * reader sees that it looked in vain. */
 static void what_came_since_the_last_look_is_kept(void)
 {
-	static const struct remus_transport_ops ops = {
-		.read = late_read,
-		.writev = wrapped_writev,
-		.shutdown = late_shutdown,
-		.close = wrapped_close,
-		.fd = wrapped_fd,
-	};
+	struct remus_transport_ops ops = wrapped_ops;
 	struct late_transport t = {.wrapped.base.ops = &ops};
 	struct remus_error err = REMUS_ERROR_INIT;
-	struct remus_link *link = NULL;
 	struct remus_frame got;
 	uint8_t bytes[128];
 	int fd[2];
 
+	ops.read = late_read;
+	ops.shutdown = late_shutdown;
 	pair_sockets(fd);
 	sem_init(&t.down, 0, 0);
-	CU_ASSERT_EQUAL_FATAL(remus_transport_tcp(fd[0], &t.wrapped.inner, &err), 0);
-	CU_ASSERT_EQUAL_FATAL(remus_link_start(&t.wrapped.base, &patient, &link, &err), 0);
+	struct remus_link *link = wrapped_link(&t.wrapped, fd[0], &patient);
 	size_t n = pair_frame(bytes, 1, REMUS_FRAME_REFUSE, 0, 1, "\1\0\0\0why", 7);
 	CU_ASSERT_EQUAL(write(fd[1], bytes, n), (ssize_t)n);
 	close(fd[1]);

@@ -33,7 +33,7 @@ struct fake_xen {
 	uint8_t type[FAKE_MFNS]; /* by machine frame: the four bits */
 	uint64_t dirty[FAKE_PAGES / 64];
 	unsigned
-		slow; /* so often it is looked at before it takes up a suspend, and once more before it stands */
+		slow; /* so many looks until it takes up a suspend, and one more until it stands; 0 = at once */
 	unsigned waited, watches;
 	uint64_t taken_us; /* when it took up the last one of these */
 	bool shutdown, log_dirty, never_suspends, no_shadow;

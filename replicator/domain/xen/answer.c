@@ -9,7 +9,6 @@
 
 #define ASKED	  "asked/" /* the tokens of our watches, with the request's number */
 #define LISTEN_US 1000000u /* between two that are listened to */
-#define KEY	  "control/shutdown"
 
 struct watch {
 	char path[64], token[32];
@@ -19,7 +18,7 @@ static struct watch watch_of(const struct remus_xen_answer *a)
 {
 	struct watch w;
 
-	snprintf(w.path, sizeof w.path, "/local/domain/%u/" KEY, a->domid);
+	snprintf(w.path, sizeof w.path, "/local/domain/%u/" REMUS_XEN_SHUTDOWN, a->domid);
 	snprintf(w.token, sizeof w.token, ASKED "%u", a->requests);
 	return w;
 }
@@ -35,18 +34,18 @@ void remus_xen_answer_asked(struct remus_xen_answer *a, uint64_t now, bool liste
 	struct watch w = watch_of(a);
 	a->listened_us = now;
 	a->heard = 0;
-	a->watching = xs_watch(a->events, w.path,
-			       w.token); /* not the first: who has answered by now is not heard */
+	/* After the request: it fires once less, and who has answered by now is one of those who aren't heard. */
+	a->watching = xs_watch(a->events, w.path, w.token);
 }
 
 /* The watch fires once for being set; then for the answer, whatever is in it. What an earlier request's watch has left
  * doesn't count. */
 void remus_xen_answer_hear(struct remus_xen_answer *a)
 {
-	struct watch w = watch_of(a);
 	char **fired;
 
 	while ((fired = xs_check_watch(a->events))) {
+		struct watch w = watch_of(a);
 		bool ours = !strncmp(fired[XS_WATCH_TOKEN], ASKED, strlen(ASKED));
 		bool counts = a->watching && !strcmp(fired[XS_WATCH_TOKEN], w.token);
 		free(fired);
@@ -62,7 +61,7 @@ uint64_t remus_xen_answer_look(struct remus_xen_answer *a, uint64_t now)
 	if (a->watching || !a->requested_us || !a->usual_stop_us)
 		return UINT64_MAX;
 	if (now >= a->look_us) {
-		REMUS_AUTO_FREE char *is = remus_xen_read(a->xen, a->domid, KEY);
+		REMUS_AUTO_FREE char *is = remus_xen_read(a->xen, a->domid, REMUS_XEN_SHUTDOWN);
 		bool open = is && !strcmp(is, "suspend");
 		a->open_us = open ? now : a->open_us;
 		a->look_us = open ? now + a->usual_stop_us / 2 : UINT64_MAX;

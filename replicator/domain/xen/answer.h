@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include "handles.h"
 
+#define REMUS_XEN_SHUTDOWN "control/shutdown" /* what the guest is asked to do; below its own path */
+
 struct remus_xen_answer {
 	const struct remus_xen_handles *xen;
 	struct xs_handle *events; /* a connection to xenstored; hear() reads all of its events */

@@ -18,11 +18,6 @@
 #define SETTLE_US  8000u /* between two looks at a guest that must catch up: each costs it processor time */
 #define FOREIGN_MS 200 /* for a guest to take up what somebody else asked of it; a running one takes a few */
 
-static void control_path(const struct remus_xen_suspend *s, const char *what, char out[64])
-{
-	snprintf(out, 64, "/local/domain/%u/control/%s", s->domid, what);
-}
-
 /* A signal that poll() told of. */
 static void take_signal(struct remus_xen_suspend *s)
 {
@@ -139,7 +134,7 @@ static int ask_instead(struct remus_xen_suspend *s, const char *from, const char
 	char path[64];
 	unsigned length;
 
-	control_path(s, "shutdown", path);
+	snprintf(path, sizeof path, "/local/domain/%u/" REMUS_XEN_SHUTDOWN, s->domid);
 	for (int i = 0; i < 5; i++) { /* whoever else writes there at the same time makes it fail */
 		xs_transaction_t t = xs_transaction_start(s->xen->xs);
 		if (t == XBT_NULL)
@@ -216,22 +211,28 @@ static bool hear_either(struct remus_xen_suspend *s, int wait_ms)
 	return pfd[0].revents;
 }
 
+static int ms_until(uint64_t then, uint64_t now)
+{
+	uint64_t ms = (then > now ? then - now : 0) / 1000 + 1;
+
+	return ms < RECHECK_MS ? (int)ms : RECHECK_MS;
+}
+
 /* It ran when last looked at. 1 = it has stopped, 0 = it still runs at @until. */
 static int await(struct remus_xen_suspend *s, uint64_t until, xc_dominfo_t *info, struct remus_error *err)
 {
 	for (;;) {
-		uint64_t now = remus_now_us(), look = remus_xen_answer_look(&s->answer, now),
-			 then = look < until ? look : until;
-		uint64_t left = now < until ? (then > now ? then - now : 0) / 1000 + 1 : 0;
-		if (left && s->events) {
-			if (!hear_either(s, left < RECHECK_MS ? (int)left : RECHECK_MS))
+		uint64_t now = remus_now_us(), look = remus_xen_answer_look(&s->answer, now);
+		bool over = now >= until;
+		if (!over && s->events) {
+			if (!hear_either(s, ms_until(look < until ? look : until, now)))
 				continue;
-		} else if (left) {
+		} else if (!over) {
 			usleep(1000);
 			remus_xen_answer_hear(&s->answer);
 		}
 		int rc = stopped(s, info, err);
-		if (rc || !left)
+		if (rc || over)
 			return rc;
 	}
 }
@@ -348,9 +349,9 @@ void remus_xen_suspend_tell(struct remus_xen_suspend *s)
 {
 	uint64_t now = remus_now_us();
 
+	remus_xen_answer_rest(&s->answer);
 	/* a suspend that is told to our channel is not told to xenstored, but anything else that happens meanwhile may
 	 * have made it look */
-	remus_xen_answer_rest(&s->answer);
 	if (!s->untold || (s->events && now - s->told_us < TELL_US))
 		return;
 	if (!xs_resume_domain(s->xen->xs, s->domid) && errno != ENOENT) /* it has ended since */
